@@ -1,0 +1,212 @@
+//! The transactional outbox: facts are rows of the change's own transaction and leave after its commit.
+//!
+//! 1. [`append`] in the transaction of the change. The aggregate's own version gives `aggregate_sequence`.
+//! 2. [`sequence`] after the commit: one sequencer at a time numbers what is visible, 1, 2, 3 … without gaps. A number
+//!    drawn inside the transaction would become visible out of order, and a cursor would step over the late one.
+//! 3. [`list_events`] answers cursors; [`unpublished`] and [`mark_published_through`] serve the relay to the broker.
+//!
+//! Events of one aggregate keep their order: its second event can only be inserted after its first is committed (the
+//! aggregate's row is locked or versioned), so insertion order within an aggregate is the order of the facts.
+
+use lictor_clock::Timestamp;
+use sqlx::{Row, any::AnyRow};
+
+use crate::{Database, StorageError, Tx, to_i64, to_u64};
+
+/// Most events that one [`sequence`] call numbers.
+const SEQUENCE_BATCH: i64 = 1_000;
+/// Most bytes of one event.
+pub const PAYLOAD_BYTES: usize = 1024 * 1024;
+
+/// A fact to announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Time-ordered id, `evt_…`.
+    pub id: String,
+    /// `lictor.<noun>.<past verb>.v1`.
+    pub kind: String,
+    /// What the fact is about: an order id, a license id, ….
+    pub aggregate: String,
+    /// 1, 2, 3 … per aggregate.
+    pub aggregate_sequence: u64,
+    /// The encoded event, at most [`PAYLOAD_BYTES`].
+    pub payload: Vec<u8>,
+    /// W3C traceparent of the change, if it was traced.
+    pub traceparent: Option<String>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+}
+
+/// A fact with its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// 1, 2, 3 … per service, without gaps.
+    pub sequence: u64,
+    /// The fact as it was appended.
+    pub event: NewEvent,
+}
+
+/// Writes the event as part of `tx`.
+///
+/// # Errors
+/// `Unique` when the id or the aggregate's number exists: the aggregate was changed by someone else meanwhile.
+pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), StorageError> {
+    if event.payload.len() > PAYLOAD_BYTES {
+        return Err(StorageError::inconsistent(
+            "outbox",
+            "an event is larger than 1 MiB",
+        ));
+    }
+    sqlx::query(
+        "INSERT INTO outbox (id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&event.id)
+    .bind(&event.kind)
+    .bind(&event.aggregate)
+    .bind(to_i64(event.aggregate_sequence)?)
+    .bind(event.payload.clone())
+    .bind(event.traceparent.clone())
+    .bind(event.occurred_at.as_micros())
+    .execute(tx.conn())
+    .await?;
+    tx.mark_appended();
+    Ok(())
+}
+
+/// The number for the next event of `aggregate`, for aggregates that keep no version of their own. The caller must hold
+/// the aggregate's row lock.
+pub async fn next_aggregate_sequence(tx: &mut Tx, aggregate: &str) -> Result<u64, StorageError> {
+    let row = sqlx::query("SELECT MAX(aggregate_sequence) FROM outbox WHERE aggregate = $1")
+        .bind(aggregate)
+        .fetch_one(tx.conn())
+        .await?;
+    let last: Option<i64> = row.try_get(0)?;
+    to_u64(last.unwrap_or(0) + 1)
+}
+
+/// Numbers committed events that have none, at most 1,000, and tells how many. Safe from any number of replicas at once:
+/// the row of `outbox_head` is locked.
+pub async fn sequence(db: &Database) -> Result<u64, StorageError> {
+    // Looking first without a lock: an idle poll writes nothing.
+    let waiting = sqlx::query("SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT 1")
+        .fetch_optional(db.pool())
+        .await?
+        .is_some();
+    if !waiting {
+        return Ok(0);
+    }
+    crate::retry(|| async {
+        let mut tx = db.begin().await?;
+        let lock = tx
+            .dialect()
+            .lock_rows("SELECT last_sequence FROM outbox_head WHERE id = 1");
+        let last: i64 = sqlx::query(lock).fetch_one(tx.conn()).await?.try_get(0)?;
+        let numbered = sqlx::query(
+            "UPDATE outbox SET sequence = $1 + waiting.place FROM \
+             (SELECT position, ROW_NUMBER() OVER (ORDER BY position) AS place FROM outbox \
+              WHERE sequence IS NULL ORDER BY position LIMIT $2) AS waiting \
+             WHERE outbox.position = waiting.position",
+        )
+        .bind(last)
+        .bind(SEQUENCE_BATCH)
+        .execute(tx.conn())
+        .await?
+        .rows_affected();
+        sqlx::query("UPDATE outbox_head SET last_sequence = $1 WHERE id = 1")
+            .bind(last + to_i64(numbered)?)
+            .execute(tx.conn())
+            .await?;
+        tx.commit().await?;
+        Ok(numbered)
+    })
+    .await
+}
+
+/// Events with a number strictly above `after`, oldest first, at most `limit` (1..=1000).
+pub async fn list_events(
+    db: &Database,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, StorageError> {
+    // A cursor beyond the last number is simply at the end.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    sqlx::query(
+        "SELECT sequence, id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at FROM outbox \
+         WHERE sequence > $1 ORDER BY sequence LIMIT $2",
+    )
+    .bind(after)
+    .bind(i64::from(limit.clamp(1, 1_000)))
+    .fetch_all(db.pool())
+    .await?
+    .iter()
+    .map(stored_event)
+    .collect()
+}
+
+/// Numbered events that the broker has not confirmed, oldest first, at most `limit` (1..=1000).
+pub async fn unpublished(db: &Database, limit: u32) -> Result<Vec<StoredEvent>, StorageError> {
+    sqlx::query(
+        "SELECT sequence, id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at FROM outbox \
+         WHERE published_at IS NULL AND sequence IS NOT NULL ORDER BY sequence LIMIT $1",
+    )
+    .bind(i64::from(limit.clamp(1, 1_000)))
+    .fetch_all(db.pool())
+    .await?
+    .iter()
+    .map(stored_event)
+    .collect()
+}
+
+/// Records that everything up to and including `sequence` was confirmed by the broker.
+pub async fn mark_published_through(
+    db: &Database,
+    sequence: u64,
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    crate::retry(|| async {
+        let mut tx = db.begin().await?;
+        sqlx::query(
+            "UPDATE outbox SET published_at = $1 WHERE sequence <= $2 AND published_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(to_i64(sequence)?)
+        .execute(tx.conn())
+        .await?;
+        tx.commit().await
+    })
+    .await
+}
+
+/// The last number given; 0 before the first event.
+pub async fn last_sequence(db: &Database) -> Result<u64, StorageError> {
+    let row = sqlx::query("SELECT last_sequence FROM outbox_head WHERE id = 1")
+        .fetch_one(db.pool())
+        .await?;
+    to_u64(row.try_get(0)?)
+}
+
+/// How many committed events the broker has not confirmed, and when the oldest happened: for metrics and alarms.
+pub async fn backlog(db: &Database) -> Result<(u64, Option<Timestamp>), StorageError> {
+    let row =
+        sqlx::query("SELECT COUNT(*), MIN(occurred_at) FROM outbox WHERE published_at IS NULL")
+            .fetch_one(db.pool())
+            .await?;
+    let oldest: Option<i64> = row.try_get(1)?;
+    Ok((to_u64(row.try_get(0)?)?, oldest.map(Timestamp::from_micros)))
+}
+
+fn stored_event(row: &AnyRow) -> Result<StoredEvent, StorageError> {
+    Ok(StoredEvent {
+        sequence: to_u64(row.try_get("sequence")?)?,
+        event: NewEvent {
+            id: row.try_get("id")?,
+            kind: row.try_get("type")?,
+            aggregate: row.try_get("aggregate")?,
+            aggregate_sequence: to_u64(row.try_get("aggregate_sequence")?)?,
+            payload: row.try_get("payload")?,
+            traceparent: row.try_get("traceparent")?,
+            occurred_at: Timestamp::from_micros(row.try_get("occurred_at")?),
+        },
+    })
+}
