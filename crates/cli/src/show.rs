@@ -1,0 +1,238 @@
+//! Messages as JSON objects with the documented keys, and as words for people.
+
+use std::collections::BTreeMap;
+
+use lictor_api::central::v1 as central;
+use lictor_api::server::v1::AccessMode;
+use lictor_api::types::v1::{ContainerKind, Entry, License, LicenseState, Refusal, RefusalReason};
+use lictor_clock::Timestamp;
+use serde_json::{Value, json};
+
+/// A time as RFC 3339 in UTC; empty time = null.
+pub(crate) fn time(value: Option<&prost_types::Timestamp>) -> Value {
+    value.map_or(Value::Null, |value| Value::String(timestamp(*value).to_string()))
+}
+
+/// A time for people; `-` when there is none.
+pub(crate) fn time_word(value: Option<&prost_types::Timestamp>) -> String {
+    value.map_or_else(
+        || "-".to_owned(),
+        |value| Timestamp::from_seconds(timestamp(*value).as_seconds()).to_string(),
+    )
+}
+
+fn timestamp(value: prost_types::Timestamp) -> Timestamp {
+    let micros = value.seconds.saturating_mul(1_000_000).saturating_add(i64::from(value.nanos) / 1_000);
+    Timestamp::from_micros(micros)
+}
+
+/// The word for a license's state.
+pub(crate) fn license_state(state: i32) -> &'static str {
+    match LicenseState::try_from(state).unwrap_or_default() {
+        LicenseState::Unspecified => "unknown",
+        LicenseState::Available => "available",
+        LicenseState::Collected => "collected",
+        LicenseState::Confirmed => "confirmed",
+        LicenseState::Returning => "returning",
+        LicenseState::Withdrawn => "withdrawn",
+    }
+}
+
+/// The word for a container's kind.
+pub(crate) fn kind(kind: i32) -> &'static str {
+    match ContainerKind::try_from(kind).unwrap_or_default() {
+        ContainerKind::Unspecified => "unknown",
+        ContainerKind::Folder => "folder",
+        ContainerKind::Machine => "machine",
+        ContainerKind::Volume => "volume",
+        ContainerKind::Kubernetes => "kubernetes",
+        ContainerKind::Token => "token",
+        ContainerKind::Cloud => "cloud",
+    }
+}
+
+/// The word for an access mode.
+pub(crate) fn mode(mode: i32) -> &'static str {
+    match AccessMode::try_from(mode).unwrap_or_default() {
+        AccessMode::Unspecified => "unknown",
+        AccessMode::UserLimit => "user-limit",
+        AccessMode::StationShare => "station-share",
+        AccessMode::Exclusive => "exclusive",
+        AccessMode::NoUserLimit => "no-user-limit",
+    }
+}
+
+/// A license with the keys of `license list`.
+pub(crate) fn license(license: &License) -> Value {
+    let allocations: Vec<Value> = license
+        .allocations
+        .iter()
+        .map(|allocation| {
+            json!({
+                "allocation_id": allocation.allocation_id,
+                "container": allocation.serial,
+                "quantity": allocation.quantity,
+                "state": license_state(allocation.state),
+            })
+        })
+        .collect();
+    json!({
+        "license_id": license.license_id,
+        "firm_code": license.firm_code,
+        "ticket": license.ticket,
+        "item": license.item,
+        "product_code": license.product_code,
+        "quantity": license.quantity,
+        "state": license_state(license.state),
+        "allocations": allocations,
+        "expires_at": time(license.expires_at.as_ref()),
+        "order_id": license.order_id,
+        "customer": license.customer,
+        "created_at": time(license.created_at.as_ref()),
+    })
+}
+
+/// Headings of [`license_row`].
+pub(crate) const LICENSE_HEADINGS: &[&str] =
+    &["license", "item", "product", "seats", "state", "containers", "expires", "ticket"];
+
+/// A license as a table row.
+pub(crate) fn license_row(license: &License) -> Vec<String> {
+    let containers: Vec<String> = license
+        .allocations
+        .iter()
+        .map(|allocation| {
+            format!("{} ({}, {})", allocation.serial, seats(allocation.quantity), license_state(allocation.state))
+        })
+        .collect();
+    vec![
+        license.license_id.clone(),
+        license.item.clone(),
+        license.product_code.to_string(),
+        seats(license.quantity),
+        license_state(license.state).to_owned(),
+        if containers.is_empty() { "-".to_owned() } else { containers.join("\n") },
+        time_word(license.expires_at.as_ref()),
+        license.ticket.clone(),
+    ]
+}
+
+/// A quantity in words.
+pub(crate) fn seats(quantity: u32) -> String {
+    if quantity == 0 { "not counted".to_owned() } else { quantity.to_string() }
+}
+
+/// A ticket as it stands inside an order.
+pub(crate) fn ticket(ticket: &central::Ticket) -> Value {
+    let licenses: Vec<Value> = ticket
+        .licenses
+        .iter()
+        .map(|license| {
+            json!({
+                "license_id": license.license_id,
+                "item": license.item,
+                "product_code": license.product_code,
+                "quantity": license.quantity,
+                "state": license_state(license.state),
+            })
+        })
+        .collect();
+    json!({ "ticket": ticket.ticket, "ticket_id": ticket.ticket_id, "licenses": licenses })
+}
+
+/// An entry with the keys of `server list`.
+pub(crate) fn entry(entry: &Entry) -> Value {
+    let effective: BTreeMap<&str, &str> =
+        entry.effective.iter().map(|option| (option.name.as_str(), option.value.as_str())).collect();
+    let sources: BTreeMap<&str, &str> =
+        entry.effective.iter().map(|option| (option.name.as_str(), option.source.as_str())).collect();
+    json!({
+        "product_code": entry.product_code,
+        "feature_map": entry.feature_map,
+        "text": entry.text,
+        "quantity": entry.quantity,
+        "free": entry.free,
+        "counted": entry.counted,
+        "module_of": entry.module_of,
+        "effective": effective,
+        "sources": sources,
+        "license_id": entry.license_id,
+    })
+}
+
+/// Headings of [`entry_row`].
+pub(crate) const ENTRY_HEADINGS: &[&str] = &["product", "features", "text", "seats", "free", "options", "license"];
+
+/// An entry as a table row; modules are indented under their parent.
+pub(crate) fn entry_row(entry: &Entry) -> Vec<String> {
+    let options: Vec<String> = entry
+        .effective
+        .iter()
+        .map(|option| {
+            let from = if option.source == "parent" { " (parent)" } else { "" };
+            format!("{}: {}{from}", option.name, option.value)
+        })
+        .collect();
+    let counted = |number: u32| if entry.counted { number.to_string() } else { "-".to_owned() };
+    vec![
+        match entry.module_of {
+            Some(_) => format!("  └ {}", entry.product_code),
+            None => entry.product_code.to_string(),
+        },
+        format!("{:#010x}", entry.feature_map),
+        entry.text.clone(),
+        counted(entry.quantity),
+        counted(entry.free),
+        options.join("\n"),
+        entry.license_id.clone(),
+    ]
+}
+
+/// One reason with the documented keys.
+pub(crate) fn reason(reason: &RefusalReason) -> Value {
+    json!({
+        "serial": reason.serial,
+        "product_code": reason.product_code,
+        "code": reason.code,
+        "reason": reason.reason,
+        "holders": reason.holders,
+        "free_at": time(reason.free_at.as_ref()),
+        "instead": reason.instead,
+    })
+}
+
+/// A refusal with the documented keys.
+pub(crate) fn refusal_object(refusal: &Refusal) -> Value {
+    json!({ "refused": true, "reasons": refusal.reasons.iter().map(reason).collect::<Vec<_>>() })
+}
+
+/// A refusal for people: one line per candidate.
+pub(crate) fn refusal_lines(refusal: &Refusal) -> Vec<String> {
+    refusal
+        .reasons
+        .iter()
+        .map(|reason| {
+            let mut text = String::new();
+            if !reason.serial.is_empty() {
+                text.push_str(&format!("{}: ", reason.serial));
+            }
+            text.push_str(&format!("{} ({})", reason.reason, reason.code));
+            if !reason.holders.is_empty() {
+                text.push_str(&format!("; held by {}", reason.holders.join(", ")));
+            }
+            if reason.free_at.is_some() {
+                text.push_str(&format!("; free at {} at the earliest", time_word(reason.free_at.as_ref())));
+            }
+            if !reason.instead.is_empty() {
+                text.push_str(&format!("; {}", reason.instead));
+            }
+            text
+        })
+        .collect()
+}
+
+/// Lines of `name: value`, aligned, for a single thing.
+pub(crate) fn sheet(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
+}
