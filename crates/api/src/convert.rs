@@ -20,10 +20,7 @@ pub fn from_timestamp(at: &prost_types::Timestamp) -> Option<Timestamp> {
     if !(0..1_000_000_000).contains(&at.nanos) {
         return None;
     }
-    let micros = at
-        .seconds
-        .checked_mul(MICROS)?
-        .checked_add(i64::from(at.nanos) / 1_000)?;
+    let micros = at.seconds.checked_mul(MICROS)?.checked_add(i64::from(at.nanos) / 1_000)?;
     Timestamp::try_from_micros(micros).ok()
 }
 

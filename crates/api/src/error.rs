@@ -17,10 +17,9 @@ const NEXT: &str = "next";
 #[must_use]
 pub const fn grpc_code(code: ErrorCode) -> Code {
     match code {
-        ErrorCode::InvalidArgument
-        | ErrorCode::FileDamaged
-        | ErrorCode::FileForged
-        | ErrorCode::FileForOther => Code::InvalidArgument,
+        ErrorCode::InvalidArgument | ErrorCode::FileDamaged | ErrorCode::FileForged | ErrorCode::FileForOther => {
+            Code::InvalidArgument
+        }
         ErrorCode::LimitExceeded => Code::OutOfRange,
         ErrorCode::Unauthenticated => Code::Unauthenticated,
         ErrorCode::PermissionDenied => Code::PermissionDenied,
@@ -63,10 +62,9 @@ pub fn problem(status: &Status) -> Problem {
     }
     let (code, next) = match status.code() {
         Code::Unavailable => (ErrorCode::Unavailable, "check the address and that the service runs"),
-        Code::DeadlineExceeded | Code::Cancelled => (
-            ErrorCode::DeadlineExceeded,
-            "repeat the command; it is safe to do so",
-        ),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            (ErrorCode::DeadlineExceeded, "repeat the command; it is safe to do so")
+        }
         Code::Unauthenticated => (ErrorCode::Unauthenticated, "give a valid token"),
         Code::PermissionDenied => (ErrorCode::PermissionDenied, "use a token with another role"),
         Code::NotFound => (ErrorCode::NotFound, ""),
@@ -74,10 +72,7 @@ pub fn problem(status: &Status) -> Problem {
         Code::InvalidArgument => (ErrorCode::InvalidArgument, ""),
         Code::OutOfRange => (ErrorCode::LimitExceeded, ""),
         Code::ResourceExhausted => (ErrorCode::Overloaded, "wait a little, then repeat"),
-        Code::Unimplemented => (
-            ErrorCode::Unsupported,
-            "check that the program and the service have the same version",
-        ),
+        Code::Unimplemented => (ErrorCode::Unsupported, "check that the program and the service have the same version"),
         _ => (ErrorCode::Internal, "look into the log of the service"),
     };
     Problem::new(code, status.message(), next)

@@ -7,12 +7,7 @@ pub mod convert;
 pub mod error;
 
 /// Package `lictor.types.v1`, generated from `proto/lictor/types/v1/types.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod types {
     /// Version 1.
     pub mod v1 {
@@ -21,12 +16,7 @@ pub mod types {
 }
 
 /// Package `lictor.event.v1`, generated from `proto/lictor/event/v1/event.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod event {
     /// Version 1.
     pub mod v1 {
@@ -35,12 +25,7 @@ pub mod event {
 }
 
 /// Package `lictor.central.v1`, generated from `proto/lictor/central/v1/central.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod central {
     /// Version 1.
     pub mod v1 {
@@ -49,12 +34,7 @@ pub mod central {
 }
 
 /// Package `lictor.activation.v1`, generated from `proto/lictor/activation/v1/activation.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod activation {
     /// Version 1.
     pub mod v1 {
@@ -63,12 +43,7 @@ pub mod activation {
 }
 
 /// Package `lictor.update.v1`, generated from `proto/lictor/update/v1/update.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod update {
     /// Version 1.
     pub mod v1 {
@@ -77,12 +52,7 @@ pub mod update {
 }
 
 /// Package `lictor.notification.v1`, generated from `proto/lictor/notification/v1/notification.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod notification {
     /// Version 1.
     pub mod v1 {
@@ -91,16 +61,10 @@ pub mod notification {
 }
 
 /// Package `lictor.server.v1`, generated from `proto/lictor/server/v1/server.proto`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated; the comments of the proto files are the documentation"
-)]
+#[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod server {
     /// Version 1.
     pub mod v1 {
         include!("generated/lictor.server.v1.rs");
     }
 }
-

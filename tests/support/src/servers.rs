@@ -163,7 +163,8 @@ fn postgres(folder: &Path) -> anyhow::Result<Server> {
         .stdout(Stdio::null())
         .stderr(fs::File::create(folder.join("postgres.log"))?)
         .spawn()?;
-    let mut server = Server { child, helper: None, gentle: true, url: format!("postgres://lictor@127.0.0.1:{port}/postgres") };
+    let mut server =
+        Server { child, helper: None, gentle: true, url: format!("postgres://lictor@127.0.0.1:{port}/postgres") };
     let socket = data.join(format!(".s.PGSQL.{port}"));
     wait(&mut server, folder, "postgres.log", || {
         let log = fs::read_to_string(folder.join("postgres.log")).unwrap_or_default();
@@ -229,7 +230,8 @@ fn rabbitmq(folder: &Path) -> anyhow::Result<Server> {
         .stdout(fs::File::create(folder.join("rabbitmq.log"))?)
         .stderr(fs::File::create(folder.join("rabbitmq-errors.log"))?)
         .spawn()?;
-    let mut server = Server { child, helper: Some(names), gentle: false, url: format!("amqp://guest:guest@127.0.0.1:{port}/%2f") };
+    let mut server =
+        Server { child, helper: Some(names), gentle: false, url: format!("amqp://guest:guest@127.0.0.1:{port}/%2f") };
     wait(&mut server, folder, "rabbitmq.log", || {
         let log = fs::read_to_string(folder.join("rabbitmq.log")).unwrap_or_default();
         log.contains("completed with") && TcpStream::connect(("127.0.0.1", port)).is_ok()
@@ -245,8 +247,15 @@ fn wait(server: &mut Server, folder: &Path, log: &str, ready: impl Fn() -> bool)
         if ended.is_some() || started.elapsed() > START_LIMIT {
             let text = fs::read_to_string(folder.join(log)).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(15).collect();
-            bail!("not ready, status {ended:?}; its log ends:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            bail!(
+                "not ready, status {ended:?}; its log ends:\n{}",
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the condition lies in another process: nothing here can be woken by it"
+        )]
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
@@ -274,7 +283,9 @@ fn find(program: &str) -> anyhow::Result<PathBuf> {
         .chain([PathBuf::from("/usr/sbin")])
         .map(|folder| folder.join(program))
         .find(|candidate| candidate.exists())
-        .with_context(|| format!("`{program}` is not installed; tests/scripts/install-dependencies.sh installs it or says how"))
+        .with_context(|| {
+            format!("`{program}` is not installed; tests/scripts/install-dependencies.sh installs it or says how")
+        })
 }
 
 /// A port that nobody listens on now. Two runs that ask at the same instant may still collide; the loser says so.
