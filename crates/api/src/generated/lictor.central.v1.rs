@@ -239,8 +239,9 @@ pub struct ResolveTicketResponse {
 pub struct ReserveRequest {
     #[prost(string, tag = "1")]
     pub activation_id: ::prost::alloc::string::String,
+    /// From ResolveTicket: a saga keeps the id, never the secret code.
     #[prost(string, tag = "2")]
-    pub ticket: ::prost::alloc::string::String,
+    pub ticket_id: ::prost::alloc::string::String,
     /// Empty: all licences of the ticket that are available.
     #[prost(string, repeated, tag = "3")]
     pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -297,6 +298,9 @@ pub struct ReleaseRequest {
     pub activation_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// The issuer was never asked, or refused for good: nothing is and nothing will be issued under this activation.
+    #[prost(bool, tag = "3")]
+    pub not_issued: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseResponse {}
@@ -311,24 +315,39 @@ pub struct ConfirmResponse {}
 pub struct BeginWithdrawalRequest {
     #[prost(string, tag = "1")]
     pub activation_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub license_id: ::prost::alloc::string::String,
+    /// 1..=100 licences of one firm.
+    #[prost(string, repeated, tag = "2")]
+    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For people, at most 256 bytes.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// Only when all of them lie in this container; empty for any.
+    #[prost(string, tag = "4")]
+    pub container_id: ::prost::alloc::string::String,
+}
+/// A licence that a container may still hold.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WithdrawnLicense {
+    #[prost(string, tag = "1")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    /// Activation whose segment takes it out: the asker's own, or the one that began before.
+    #[prost(string, tag = "4")]
+    pub activation_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BeginWithdrawalResponse {
     #[prost(uint32, tag = "1")]
     pub firm_code: u32,
-    /// True when no container holds it: the licence is withdrawn already and nothing has to be issued.
+    /// True when no container holds any of them: they are withdrawn already and nothing has to be issued.
     #[prost(bool, tag = "2")]
     pub done: bool,
-    /// Containers that must get a withdrawing segment.
+    /// Those for which a withdrawing segment is needed or on its way.
     #[prost(message, repeated, tag = "3")]
-    pub allocations: ::prost::alloc::vec::Vec<super::super::types::v1::Allocation>,
-    /// Container ids, in the order of `allocations`.
-    #[prost(string, repeated, tag = "4")]
-    pub container_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    pub licenses: ::prost::alloc::vec::Vec<WithdrawnLicense>,
 }
 /// Generated client implementations.
 pub mod catalogue_service_client {
@@ -2066,9 +2085,10 @@ pub mod allocation_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// The half of a saga that central does. One reservation = one activation_id; all its licences go together.
-    /// reserve -> commit (the update was issued) -> confirm (the container proved it)
+    /// reserve -> keep -> commit (the update was issued) -> confirm (the container proved it)
     /// reserve -> release (nothing was issued)
-    /// and for taking back:  begin_withdrawal -> (at once withdrawn | confirm_removal)
+    /// and for taking back, alone or after keep:
+    /// begin_withdrawal -> (at once withdrawn | commit -> confirm)
     #[derive(Debug, Clone)]
     pub struct AllocationServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2271,7 +2291,8 @@ pub mod allocation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Gives a reservation back. Refused once kept or committed.
+        /// Ends a reservation before anything was issued and undoes all that central did for it, begun withdrawals included.
+        /// Refused once committed, and once kept unless `not_issued` says that the issuer refused for good.
         /// Caller: service.
         /// Retry: always.
         pub async fn release(
@@ -2329,7 +2350,8 @@ pub mod allocation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Marks a licence as withdrawn by the vendor; says which containers may still hold it.
+        /// Marks licences as withdrawn by the vendor, all of them or none; says which containers may still hold them.
+        /// Refused (conflict) while one of them is being programmed into a container: ask again in a moment.
         /// Caller: service.
         /// Retry: with the same activation_id.
         pub async fn begin_withdrawal(
@@ -2413,7 +2435,8 @@ pub mod allocation_service_server {
             tonic::Response<super::KeepReservationResponse>,
             tonic::Status,
         >;
-        /// Gives a reservation back. Refused once kept or committed.
+        /// Ends a reservation before anything was issued and undoes all that central did for it, begun withdrawals included.
+        /// Refused once committed, and once kept unless `not_issued` says that the issuer refused for good.
         /// Caller: service.
         /// Retry: always.
         async fn release(
@@ -2427,7 +2450,8 @@ pub mod allocation_service_server {
             &self,
             request: tonic::Request<super::ConfirmRequest>,
         ) -> std::result::Result<tonic::Response<super::ConfirmResponse>, tonic::Status>;
-        /// Marks a licence as withdrawn by the vendor; says which containers may still hold it.
+        /// Marks licences as withdrawn by the vendor, all of them or none; says which containers may still hold them.
+        /// Refused (conflict) while one of them is being programmed into a container: ask again in a moment.
         /// Caller: service.
         /// Retry: with the same activation_id.
         async fn begin_withdrawal(
@@ -2439,9 +2463,10 @@ pub mod allocation_service_server {
         >;
     }
     /// The half of a saga that central does. One reservation = one activation_id; all its licences go together.
-    /// reserve -> commit (the update was issued) -> confirm (the container proved it)
+    /// reserve -> keep -> commit (the update was issued) -> confirm (the container proved it)
     /// reserve -> release (nothing was issued)
-    /// and for taking back:  begin_withdrawal -> (at once withdrawn | confirm_removal)
+    /// and for taking back, alone or after keep:
+    /// begin_withdrawal -> (at once withdrawn | commit -> confirm)
     #[derive(Debug)]
     pub struct AllocationServiceServer<T> {
         inner: Arc<T>,

@@ -26,12 +26,18 @@ pub struct HelloResponse {
     pub version: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub chains: ::prost::alloc::vec::Vec<LeaseChain>,
-    /// Lease key's signature over the nonce and the TLS exporter of this connection.
+    /// The lease key's signature, see the service.
     #[prost(bytes = "vec", tag = "3")]
     pub proof: ::prost::alloc::vec::Vec<u8>,
     /// Random per start of the server.
     #[prost(string, tag = "4")]
     pub instance: ::prost::alloc::string::String,
+    /// The lease key itself, 32 bytes; trust it only through a chain, or when its fingerprint is known from elsewhere.
+    #[prost(bytes = "vec", tag = "5")]
+    pub lease_key: ::prost::alloc::vec::Vec<u8>,
+    /// Channel binding of a connection without TLS: 32 random bytes. Empty over TLS.
+    #[prost(bytes = "vec", tag = "6")]
+    pub channel_binding: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcquireRequest {
@@ -68,6 +74,9 @@ pub struct AcquireRequest {
     pub user: ::prost::alloc::string::String,
     #[prost(string, tag = "13")]
     pub host: ::prost::alloc::string::String,
+    /// The client's proof, see the service; needed the first time that a connection uses the client key.
+    #[prost(bytes = "vec", tag = "14")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AcquireResponse {
@@ -106,7 +115,7 @@ pub struct Grant {
 pub struct HoldRequest {
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
-    /// Client key's signature over "hold", the session id and this connection's TLS exporter.
+    /// The client's proof, see the service; may be empty once it was given on this connection.
     #[prost(bytes = "vec", tag = "2")]
     pub proof: ::prost::alloc::vec::Vec<u8>,
 }
@@ -139,6 +148,7 @@ pub struct Ended {
 pub struct RevalidateRequest {
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
+    /// As in HoldRequest.
     #[prost(bytes = "vec", tag = "2")]
     pub proof: ::prost::alloc::vec::Vec<u8>,
 }
@@ -162,6 +172,7 @@ pub mod revalidate_response {
 pub struct ReleaseRequest {
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
+    /// As in HoldRequest.
     #[prost(bytes = "vec", tag = "2")]
     pub proof: ::prost::alloc::vec::Vec<u8>,
 }
@@ -357,6 +368,12 @@ pub mod seat_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// What a client needs to trust a grant, and nothing that needs trust itself.
+    ///
+    /// Two signatures are bound to one connection by its channel binding: the 32 bytes of the TLS exporter with the label
+    /// "EXPORTER-lictor-seats-v1" and no context, or on a Unix socket the bytes that Hello answers.
+    /// The server's proof: the lease key over "lictor-server-proof-v1", channel binding, nonce.
+    /// The client's proof: the client key over "lictor-client-proof-v1", channel binding, client key. One proof holds for
+    /// every session of that key for as long as the connection lives; later calls on it may leave the field empty.
     #[derive(Debug, Clone)]
     pub struct SeatServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -634,6 +651,12 @@ pub mod seat_service_server {
         ) -> std::result::Result<tonic::Response<super::ReleaseResponse>, tonic::Status>;
     }
     /// What a client needs to trust a grant, and nothing that needs trust itself.
+    ///
+    /// Two signatures are bound to one connection by its channel binding: the 32 bytes of the TLS exporter with the label
+    /// "EXPORTER-lictor-seats-v1" and no context, or on a Unix socket the bytes that Hello answers.
+    /// The server's proof: the lease key over "lictor-server-proof-v1", channel binding, nonce.
+    /// The client's proof: the client key over "lictor-client-proof-v1", channel binding, client key. One proof holds for
+    /// every session of that key for as long as the connection lives; later calls on it may leave the field empty.
     #[derive(Debug)]
     pub struct SeatServiceServer<T> {
         inner: Arc<T>,
