@@ -134,10 +134,14 @@ pub mod hold_event {
         Ended(super::Ended),
     }
 }
+/// The n-th beat (from 0) is never sent earlier than n intervals after the stream was opened. So a client knows without
+/// comparing clocks: when the n-th beat is here, the session was held n intervals after the client asked for the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Beat {
     #[prost(uint64, tag = "1")]
     pub number: u64,
+    #[prost(uint64, tag = "2")]
+    pub interval_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ended {
