@@ -94,9 +94,7 @@ pub fn init(options: &TelemetryOptions) -> Result<Telemetry, TelemetryError> {
     };
     let provider = options.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, options)).transpose()?;
     let spans = provider.as_ref().map(|provider| {
-        tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("lictor"))
-            .with_filter(EnvFilter::new(TRACE_FILTER))
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("lictor")).with_filter(EnvFilter::new(TRACE_FILTER))
     });
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))

@@ -1,0 +1,12 @@
+//! Settings: fields, the reader, and the groups that every service has.
+
+mod field;
+mod groups;
+mod reader;
+mod secret;
+
+pub use field::Field;
+pub(crate) use groups::HTTP_LISTEN;
+pub use groups::{ListenSettings, LogSettings};
+pub use reader::{Reader, SettingsError};
+pub use secret::Secret;
