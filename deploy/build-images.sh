@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds the images lictor/<service> from the binaries of this tree.
+#   deploy/build-images.sh [TAG]            tag: `local` unless given
+# Environment: LICTOR_BASE_IMAGE for the example application (default debian:bookworm-slim; deploy/air-gap makes one
+# without a registry), DOCKER_HOST as usual.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tag=${1:-local}
+programs=(license-central activation push-update-generator notification-dispatcher license-server lictor)
+
+cargo build --locked --quiet $(printf -- '--bin %s ' "${programs[@]}")
+built=target/$(rustc -vV | sed -n 's/^host: //p')/debug
+
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+mkdir "$context/empty"
+for program in "${programs[@]}"; do
+  # Line tables stay with the build; an image carries the program only.
+  strip -o "$context/$program" "$built/$program"
+done
+# Root certificates for receivers on the open internet; an empty file where the host has none.
+cat /etc/ssl/certs/ca-certificates.crt >"$context/ca-certificates.crt" 2>/dev/null || : >"$context/ca-certificates.crt"
+
+for program in "${programs[@]}"; do
+  DOCKER_BUILDKIT=0 docker build --quiet --tag "lictor/$program:$tag" --file "deploy/images/$program.Dockerfile" "$context" >/dev/null
+  echo "lictor/$program:$tag"
+done
+DOCKER_BUILDKIT=0 docker build --quiet --tag "lictor/application:$tag" \
+  --build-arg "BASE=${LICTOR_BASE_IMAGE:-debian:bookworm-slim}" \
+  --file deploy/images/application.Dockerfile "$context" >/dev/null
+echo "lictor/application:$tag"
