@@ -1,3 +1,4 @@
-//! What tests of more than one crate share: private servers, whole processes, waiting for conditions.
+//! What tests of more than one crate share: private servers, a Docker engine, whole processes, waiting for conditions.
 
+pub mod docker;
 pub mod servers;
