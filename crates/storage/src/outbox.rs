@@ -74,6 +74,44 @@ pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), StorageError> {
     Ok(())
 }
 
+/// Most events that [`append_all`] writes with one statement.
+const APPEND_ROWS: usize = 500;
+
+/// Writes several events as part of `tx`, in their order, with one statement for each 500.
+///
+/// # Errors
+/// As for [`append`].
+pub async fn append_all(tx: &mut Tx, events: &[NewEvent]) -> Result<(), StorageError> {
+    if events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES) {
+        return Err(StorageError::inconsistent("outbox", "an event is larger than 1 MiB"));
+    }
+    for part in events.chunks(APPEND_ROWS) {
+        let marks = |row: usize| -> String {
+            let places: Vec<String> = (row * 7 + 1..=row * 7 + 7).map(|place| format!("${place}")).collect();
+            format!("({})", places.join(","))
+        };
+        let rows: Vec<String> = (0..part.len()).map(marks).collect();
+        // Only place holders are put together here, so no outside text can become SQL.
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "INSERT INTO outbox (id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at) VALUES {}",
+            rows.join(",")
+        )));
+        for event in part {
+            query = query
+                .bind(event.id.clone())
+                .bind(event.kind.clone())
+                .bind(event.aggregate.clone())
+                .bind(to_i64(event.aggregate_sequence)?)
+                .bind(event.payload.clone())
+                .bind(event.traceparent.clone())
+                .bind(event.occurred_at.as_micros());
+        }
+        query.execute(tx.conn()).await?;
+        tx.mark_appended();
+    }
+    Ok(())
+}
+
 /// The number for the next event of `aggregate`, for aggregates that keep no version of their own. The caller must hold
 /// the aggregate's row lock.
 pub async fn next_aggregate_sequence(tx: &mut Tx, aggregate: &str) -> Result<u64, StorageError> {
