@@ -114,6 +114,7 @@ pub fn grant(
     seats: &mut ItemSeats,
     now: Timestamp,
 ) -> Result<Granted, GrantError> {
+    seats.advance(now);
     let granted = seats.plan(entry, request).map_err(GrantError::Seats)?;
     if granted.repeated {
         return Ok(granted);
