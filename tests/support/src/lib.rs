@@ -2,6 +2,7 @@
 //! waiting for conditions.
 
 pub mod docker;
+pub mod fleet;
 pub mod programs;
 pub mod receiver;
 pub mod servers;

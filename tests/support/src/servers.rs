@@ -289,7 +289,7 @@ fn find(program: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A port that nobody listens on now. Two runs that ask at the same instant may still collide; the loser says so.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
