@@ -69,11 +69,7 @@ pub fn is_request_id(text: &str) -> bool {
 
 /// Looks the command up and, when it is new, takes its place. A second copy running at the same time waits for the first
 /// to end.
-pub async fn begin(
-    tx: &mut Tx,
-    command: &Command<'_>,
-    now: Timestamp,
-) -> Result<Begun, StorageError> {
+pub async fn begin(tx: &mut Tx, command: &Command<'_>, now: Timestamp) -> Result<Begun, StorageError> {
     let body_hash = Sha256::digest(command.body).to_vec();
     let taken = sqlx::query(
         "INSERT INTO command (caller, request_id, method, body_hash, created_at) VALUES ($1, $2, $3, $4, $5) \
@@ -88,27 +84,20 @@ pub async fn begin(
     .await?
     .rows_affected();
     if taken == 1 {
-        return Ok(Begun::Fresh(Open {
-            caller: command.caller.to_owned(),
-            request_id: command.request_id.to_owned(),
-        }));
+        return Ok(Begun::Fresh(Open { caller: command.caller.to_owned(), request_id: command.request_id.to_owned() }));
     }
-    let row = sqlx::query(
-        "SELECT method, body_hash, answer FROM command WHERE caller = $1 AND request_id = $2",
-    )
-    .bind(command.caller)
-    .bind(command.request_id)
-    .fetch_one(tx.conn())
-    .await?;
+    let row = sqlx::query("SELECT method, body_hash, answer FROM command WHERE caller = $1 AND request_id = $2")
+        .bind(command.caller)
+        .bind(command.request_id)
+        .fetch_one(tx.conn())
+        .await?;
     let method: String = row.try_get("method")?;
     let stored_hash: Vec<u8> = row.try_get("body_hash")?;
     if method != command.method || stored_hash != body_hash {
         return Ok(Begun::Conflict);
     }
     let answer: Option<Vec<u8>> = row.try_get("answer")?;
-    answer
-        .map(Begun::Replay)
-        .ok_or_else(|| StorageError::inconsistent("command", "committed without an answer"))
+    answer.map(Begun::Replay).ok_or_else(|| StorageError::inconsistent("command", "committed without an answer"))
 }
 
 /// Stores the answer; commit the transaction afterwards.
@@ -123,11 +112,7 @@ pub async fn finish(tx: &mut Tx, open: Open, answer: &[u8]) -> Result<(), Storag
 }
 
 /// Forgets commands that are older than `before`, at most `limit` rows, and tells how many went.
-pub async fn forget_before(
-    tx: &mut Tx,
-    before: Timestamp,
-    limit: u32,
-) -> Result<u64, StorageError> {
+pub async fn forget_before(tx: &mut Tx, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
     let gone = sqlx::query(
         "DELETE FROM command WHERE (caller, request_id) IN \
          (SELECT caller, request_id FROM command WHERE created_at < $1 ORDER BY created_at LIMIT $2)",

@@ -38,11 +38,7 @@ pub struct DatabaseOptions {
 impl DatabaseOptions {
     /// The defaults for a service's schema.
     pub fn for_schema(schema: impl Into<String>) -> Self {
-        Self {
-            schema: schema.into(),
-            max_connections: 10,
-            start_deadline: Duration::from_secs(30),
-        }
+        Self { schema: schema.into(), max_connections: 10, start_deadline: Duration::from_secs(30) }
     }
 }
 
@@ -76,16 +72,12 @@ impl Database {
         let set_up = target.set_up(&options.schema);
         let pool = AnyPoolOptions::new()
             .max_connections(options.max_connections.clamp(1, 100))
-            .acquire_timeout(
-                ACQUIRE_DEADLINE.min(options.start_deadline.max(Duration::from_millis(100))),
-            )
+            .acquire_timeout(ACQUIRE_DEADLINE.min(options.start_deadline.max(Duration::from_millis(100))))
             .test_before_acquire(target.dialect == Dialect::Postgres)
             .after_connect(move |connection, _| {
                 let set_up = set_up.clone();
                 Box::pin(async move {
-                    sqlx::raw_sql(AssertSqlSafe(set_up))
-                        .execute(connection)
-                        .await?;
+                    sqlx::raw_sql(AssertSqlSafe(set_up)).execute(connection).await?;
                     Ok(())
                 })
             })
@@ -106,11 +98,7 @@ impl Database {
     ///
     /// # Errors
     /// `Migration` when an applied one was edited since, when the database is newer than this program, or when one fails.
-    pub async fn migrate(
-        &self,
-        migrations: &[Migration],
-        now: Timestamp,
-    ) -> Result<(), StorageError> {
+    pub async fn migrate(&self, migrations: &[Migration], now: Timestamp) -> Result<(), StorageError> {
         migration::run(self, migrations, now).await
     }
 
@@ -130,36 +118,25 @@ impl Database {
 
     /// Begins a write transaction (READ COMMITTED on PostgreSQL; the only writer on SQLite).
     pub async fn begin(&self) -> Result<Tx, StorageError> {
-        let writer = match &self.writer {
-            None => None,
-            Some(writer) => Some(Arc::clone(writer).acquire_owned().await.map_err(|_| {
-                StorageError::Unavailable {
-                    what: "the database is closed".to_owned(),
-                    source: None,
-                }
-            })?),
-        };
+        let writer =
+            match &self.writer {
+                None => None,
+                Some(writer) => Some(Arc::clone(writer).acquire_owned().await.map_err(|_| {
+                    StorageError::Unavailable { what: "the database is closed".to_owned(), source: None }
+                })?),
+            };
         let inner = match self.dialect {
             Dialect::Postgres => self.pool.begin().await?,
             // Taking the write lock at once: a transaction that upgrades from reading cannot be retried by SQLite.
             Dialect::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await?,
         };
-        Ok(Tx::new(
-            inner,
-            self.dialect,
-            Arc::clone(&self.outbox_filled),
-            writer,
-        ))
+        Ok(Tx::new(inner, self.dialect, Arc::clone(&self.outbox_filled), writer))
     }
 
     /// Begins a read-only transaction in which all reads see the same moment.
     pub async fn begin_read(&self) -> Result<ReadTx, StorageError> {
         let inner = match self.dialect {
-            Dialect::Postgres => {
-                self.pool
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?
-            }
+            Dialect::Postgres => self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
             Dialect::Sqlite => self.pool.begin().await?,
         };
         Ok(ReadTx::new(inner))
@@ -188,9 +165,7 @@ pub fn sqlite_url(path: &Path) -> String {
     let mut url = String::from("sqlite://");
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                url.push(char::from(*byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => url.push(char::from(*byte)),
             other => url.push_str(&format!("%{other:02X}")),
         }
     }
@@ -207,10 +182,7 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, StorageError> {
-        if let Some(rest) = url
-            .strip_prefix("postgres://")
-            .or_else(|| url.strip_prefix("postgresql://"))
-        {
+        if let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) {
             let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
             let place = place.split('?').next().unwrap_or(place);
             return Ok(Self {
@@ -253,13 +225,8 @@ impl Target {
 
 /// The schema's name becomes part of SQL, so it may hold nothing that needs quoting.
 fn check_schema(schema: &str) -> Result<(), StorageError> {
-    let plain = schema
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    if plain
-        && (1..=50).contains(&schema.len())
-        && schema.starts_with(|first: char| first.is_ascii_lowercase())
-    {
+    let plain = schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if plain && (1..=50).contains(&schema.len()) && schema.starts_with(|first: char| first.is_ascii_lowercase()) {
         return Ok(());
     }
     Err(StorageError::Settings(
@@ -267,11 +234,7 @@ fn check_schema(schema: &str) -> Result<(), StorageError> {
     ))
 }
 
-async fn wait_until_reachable(
-    pool: &AnyPool,
-    target: &Target,
-    deadline: Duration,
-) -> Result<(), StorageError> {
+async fn wait_until_reachable(pool: &AnyPool, target: &Target, deadline: Duration) -> Result<(), StorageError> {
     let end = Instant::now() + deadline;
     let mut told = false;
     loop {
@@ -303,28 +266,19 @@ async fn wait_until_reachable(
 /// Refusals that waiting does not cure: a wrong login, a missing database, a file that cannot be opened.
 fn cannot_get_better(error: &sqlx::Error, target: &Target) -> Option<StorageError> {
     match error {
-        sqlx::Error::Configuration(_) => Some(StorageError::Settings(format!(
-            "{} cannot be used: {error}",
-            target.shown
-        ))),
+        sqlx::Error::Configuration(_) => {
+            Some(StorageError::Settings(format!("{} cannot be used: {error}", target.shown)))
+        }
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
             let why = match (target.dialect, &*code) {
                 (Dialect::Postgres, "28P01" | "28000") => {
                     "refuses this user or password; next: correct the database URL"
                 }
-                (Dialect::Postgres, "3D000") => {
-                    "has no such database; next: create it, or correct the database URL"
-                }
-                (Dialect::Sqlite, "14") => {
-                    "cannot be opened; next: make its folder, writable for this program"
-                }
-                (Dialect::Sqlite, "26") => {
-                    "is not a SQLite database; next: restore it from a backup"
-                }
-                (Dialect::Sqlite, "8" | "10") => {
-                    "cannot be written; next: check the disk and the file's owner"
-                }
+                (Dialect::Postgres, "3D000") => "has no such database; next: create it, or correct the database URL",
+                (Dialect::Sqlite, "14") => "cannot be opened; next: make its folder, writable for this program",
+                (Dialect::Sqlite, "26") => "is not a SQLite database; next: restore it from a backup",
+                (Dialect::Sqlite, "8" | "10") => "cannot be written; next: check the disk and the file's owner",
                 _ => return None,
             };
             Some(StorageError::Settings(format!("{} {why}", target.shown)))

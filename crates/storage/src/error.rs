@@ -40,10 +40,7 @@ pub enum StorageError {
 impl StorageError {
     /// A stored row that breaks its rules, for `TryFrom<Row>` of a store.
     pub fn inconsistent(place: &'static str, what: impl Into<String>) -> Self {
-        Self::Inconsistent {
-            place,
-            what: what.into(),
-        }
+        Self::Inconsistent { place, what: what.into() }
     }
 
     /// True when the transaction surely did not happen and running it again may succeed.
@@ -68,11 +65,7 @@ impl StorageError {
             return None;
         };
         let database = error.as_database_error()?;
-        Some(
-            database
-                .constraint()
-                .map_or_else(|| database.message().to_owned(), str::to_owned),
-        )
+        Some(database.constraint().map_or_else(|| database.message().to_owned(), str::to_owned))
     }
 }
 
@@ -80,10 +73,9 @@ impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
         match class_of(&error) {
             Class::Transient => Self::Transient(error),
-            Class::Unavailable => Self::Unavailable {
-                what: "the database cannot be reached".to_owned(),
-                source: Some(error),
-            },
+            Class::Unavailable => {
+                Self::Unavailable { what: "the database cannot be reached".to_owned(), source: Some(error) }
+            }
             Class::Unique => Self::Unique(error),
             Class::Other => Self::Query(error),
         }

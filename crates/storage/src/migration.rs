@@ -33,11 +33,7 @@ macro_rules! migrations {
 /// Tables of the tools in this crate; `storage_` sorts apart from every service's own names.
 static OWN: &[Migration] = crate::migrations!["storage_0001_tools"];
 
-pub(crate) async fn run(
-    db: &Database,
-    migrations: &[Migration],
-    now: Timestamp,
-) -> Result<(), StorageError> {
+pub(crate) async fn run(db: &Database, migrations: &[Migration], now: Timestamp) -> Result<(), StorageError> {
     check_names(migrations)?;
     // One transaction per migration, each under the same lock: a second process waits, then finds nothing left to do.
     prepare(db).await?;
@@ -52,19 +48,11 @@ pub(crate) async fn run(
 }
 
 fn check_names(migrations: &[Migration]) -> Result<(), StorageError> {
-    let sorted = migrations
-        .windows(2)
-        .all(|pair| pair[0].name < pair[1].name);
-    if sorted
-        && migrations
-            .iter()
-            .all(|migration| !migration.name.starts_with("storage_"))
-    {
+    let sorted = migrations.windows(2).all(|pair| pair[0].name < pair[1].name);
+    if sorted && migrations.iter().all(|migration| !migration.name.starts_with("storage_")) {
         return Ok(());
     }
-    Err(StorageError::Migration(
-        "migrations are listed in the order of their numbers, each once".to_owned(),
-    ))
+    Err(StorageError::Migration("migrations are listed in the order of their numbers, each once".to_owned()))
 }
 
 /// A write transaction that no other migrating process of this schema can hold at the same time.
@@ -75,10 +63,7 @@ async fn locked(db: &Database) -> Result<Tx, StorageError> {
         sqlx::raw_sql("SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '5min'")
             .execute(tx.conn())
             .await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(lock_id(db.schema()))
-            .execute(tx.conn())
-            .await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock_id(db.schema())).execute(tx.conn()).await?;
     }
     Ok(tx)
 }
@@ -102,9 +87,7 @@ async fn prepare(db: &Database) -> Result<(), StorageError> {
             .await?;
         if there.is_none() {
             let make = format!("CREATE SCHEMA \"{}\"", db.schema());
-            sqlx::raw_sql(AssertSqlSafe(make))
-                .execute(tx.conn())
-                .await?;
+            sqlx::raw_sql(AssertSqlSafe(make)).execute(tx.conn()).await?;
         }
     }
     sqlx::raw_sql(
@@ -117,9 +100,7 @@ async fn prepare(db: &Database) -> Result<(), StorageError> {
 }
 
 async fn refuse_newer_database(db: &Database, known: &[&Migration]) -> Result<(), StorageError> {
-    let rows = sqlx::query("SELECT name FROM schema_migration ORDER BY name")
-        .fetch_all(db.pool())
-        .await?;
+    let rows = sqlx::query("SELECT name FROM schema_migration ORDER BY name").fetch_all(db.pool()).await?;
     for row in rows {
         let name: String = row.try_get(0)?;
         if !known.iter().any(|migration| migration.name == name) {
@@ -151,13 +132,10 @@ async fn apply(tx: &mut Tx, migration: &Migration, now: Timestamp) -> Result<(),
             migration.name
         )));
     }
-    sqlx::raw_sql(text)
-        .execute(tx.conn())
-        .await
-        .map_err(|error| {
-            tracing::error!(migration = migration.name, error = %error, "migration failed");
-            StorageError::Migration(format!("migration {} failed: {error}", migration.name))
-        })?;
+    sqlx::raw_sql(text).execute(tx.conn()).await.map_err(|error| {
+        tracing::error!(migration = migration.name, error = %error, "migration failed");
+        StorageError::Migration(format!("migration {} failed: {error}", migration.name))
+    })?;
     sqlx::query("INSERT INTO schema_migration (name, checksum, applied_at) VALUES ($1, $2, $3)")
         .bind(migration.name)
         .bind(checksum)

@@ -52,10 +52,7 @@ pub struct StoredEvent {
 /// `Unique` when the id or the aggregate's number exists: the aggregate was changed by someone else meanwhile.
 pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), StorageError> {
     if event.payload.len() > PAYLOAD_BYTES {
-        return Err(StorageError::inconsistent(
-            "outbox",
-            "an event is larger than 1 MiB",
-        ));
+        return Err(StorageError::inconsistent("outbox", "an event is larger than 1 MiB"));
     }
     sqlx::query(
         "INSERT INTO outbox (id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at) \
@@ -127,18 +124,14 @@ pub async fn next_aggregate_sequence(tx: &mut Tx, aggregate: &str) -> Result<u64
 /// the row of `outbox_head` is locked.
 pub async fn sequence(db: &Database) -> Result<u64, StorageError> {
     // Looking first without a lock: an idle poll writes nothing.
-    let waiting = sqlx::query("SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT 1")
-        .fetch_optional(db.pool())
-        .await?
-        .is_some();
+    let waiting =
+        sqlx::query("SELECT 1 FROM outbox WHERE sequence IS NULL LIMIT 1").fetch_optional(db.pool()).await?.is_some();
     if !waiting {
         return Ok(0);
     }
     crate::retry(|| async {
         let mut tx = db.begin().await?;
-        let lock = tx
-            .dialect()
-            .lock_rows("SELECT last_sequence FROM outbox_head WHERE id = 1");
+        let lock = tx.dialect().lock_rows("SELECT last_sequence FROM outbox_head WHERE id = 1");
         let last: i64 = sqlx::query(lock).fetch_one(tx.conn()).await?.try_get(0)?;
         let numbered = sqlx::query(
             "UPDATE outbox SET sequence = $1 + waiting.place FROM \
@@ -162,11 +155,7 @@ pub async fn sequence(db: &Database) -> Result<u64, StorageError> {
 }
 
 /// Events with a number strictly above `after`, oldest first, at most `limit` (1..=1000).
-pub async fn list_events(
-    db: &Database,
-    after: u64,
-    limit: u32,
-) -> Result<Vec<StoredEvent>, StorageError> {
+pub async fn list_events(db: &Database, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StorageError> {
     // A cursor beyond the last number is simply at the end.
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     sqlx::query(
@@ -197,20 +186,14 @@ pub async fn unpublished(db: &Database, limit: u32) -> Result<Vec<StoredEvent>, 
 }
 
 /// Records that everything up to and including `sequence` was confirmed by the broker.
-pub async fn mark_published_through(
-    db: &Database,
-    sequence: u64,
-    now: Timestamp,
-) -> Result<(), StorageError> {
+pub async fn mark_published_through(db: &Database, sequence: u64, now: Timestamp) -> Result<(), StorageError> {
     crate::retry(|| async {
         let mut tx = db.begin().await?;
-        sqlx::query(
-            "UPDATE outbox SET published_at = $1 WHERE sequence <= $2 AND published_at IS NULL",
-        )
-        .bind(now.as_micros())
-        .bind(to_i64(sequence)?)
-        .execute(tx.conn())
-        .await?;
+        sqlx::query("UPDATE outbox SET published_at = $1 WHERE sequence <= $2 AND published_at IS NULL")
+            .bind(now.as_micros())
+            .bind(to_i64(sequence)?)
+            .execute(tx.conn())
+            .await?;
         tx.commit().await
     })
     .await
@@ -218,18 +201,15 @@ pub async fn mark_published_through(
 
 /// The last number given; 0 before the first event.
 pub async fn last_sequence(db: &Database) -> Result<u64, StorageError> {
-    let row = sqlx::query("SELECT last_sequence FROM outbox_head WHERE id = 1")
-        .fetch_one(db.pool())
-        .await?;
+    let row = sqlx::query("SELECT last_sequence FROM outbox_head WHERE id = 1").fetch_one(db.pool()).await?;
     to_u64(row.try_get(0)?)
 }
 
 /// How many committed events the broker has not confirmed, and when the oldest happened: for metrics and alarms.
 pub async fn backlog(db: &Database) -> Result<(u64, Option<Timestamp>), StorageError> {
-    let row =
-        sqlx::query("SELECT COUNT(*), MIN(occurred_at) FROM outbox WHERE published_at IS NULL")
-            .fetch_one(db.pool())
-            .await?;
+    let row = sqlx::query("SELECT COUNT(*), MIN(occurred_at) FROM outbox WHERE published_at IS NULL")
+        .fetch_one(db.pool())
+        .await?;
     let oldest: Option<i64> = row.try_get(1)?;
     Ok((to_u64(row.try_get(0)?)?, oldest.map(Timestamp::from_micros)))
 }

@@ -68,27 +68,15 @@ impl TestDatabase {
         let url = sqlite_url(&folder.join("test.db"));
         let schema = "test".to_owned();
         let db = open(&url, &schema, migrations).await;
-        Self {
-            db,
-            url,
-            schema,
-            folder: Some(folder),
-        }
+        Self { db, url, schema, folder: Some(folder) }
     }
 
     /// A schema of its own on the tests' PostgreSQL server; nothing when there is no server.
     pub async fn postgres(migrations: &[Migration]) -> Option<Self> {
-        let url = std::env::var(POSTGRES_URL)
-            .ok()
-            .filter(|url| !url.is_empty())?;
+        let url = std::env::var(POSTGRES_URL).ok().filter(|url| !url.is_empty())?;
         let schema = unique_name();
         let db = open(&url, &schema, migrations).await;
-        Some(Self {
-            db,
-            url,
-            schema,
-            folder: None,
-        })
+        Some(Self { db, url, schema, folder: None })
     }
 
     /// A second pool on the same database, as another replica would have.
@@ -105,10 +93,7 @@ impl TestDatabase {
             }
             None => {
                 let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.schema);
-                if let Err(error) = sqlx::raw_sql(AssertSqlSafe(drop))
-                    .execute(self.db.pool())
-                    .await
-                {
+                if let Err(error) = sqlx::raw_sql(AssertSqlSafe(drop)).execute(self.db.pool()).await {
                     eprintln!("left behind: schema {} ({error})", self.schema);
                 }
                 self.db.close().await;
@@ -126,11 +111,8 @@ async fn open(url: &str, schema: &str, migrations: &[Migration]) -> Database {
 }
 
 async fn connect(url: &str, schema: &str) -> Database {
-    let options = DatabaseOptions {
-        schema: schema.to_owned(),
-        max_connections: 4,
-        start_deadline: Duration::from_secs(20),
-    };
+    let options =
+        DatabaseOptions { schema: schema.to_owned(), max_connections: 4, start_deadline: Duration::from_secs(20) };
     match Database::connect(url, &options).await {
         Ok(db) => db,
         Err(error) => panic!("the test database cannot be opened: {error}"),
@@ -141,9 +123,8 @@ fn unique_name() -> String {
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     // The address of a fresh allocation would not tell runs apart; the monotonic clock of this process' start does.
     let moment = std::time::Instant::now();
-    let noise: u32 = format!("{moment:?}").bytes().fold(17, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-    });
+    let noise: u32 =
+        format!("{moment:?}").bytes().fold(17, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     format!("test_{}_{number}_{noise:08x}", std::process::id())
 }
 
@@ -154,10 +135,7 @@ fn make_folder() -> PathBuf {
             return folder;
         }
     }
-    panic!(
-        "no folder for a test database can be made in {}",
-        std::env::temp_dir().display()
-    );
+    panic!("no folder for a test database can be made in {}", std::env::temp_dir().display());
 }
 
 fn remove_folder(folder: &Path) {

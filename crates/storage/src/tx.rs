@@ -25,13 +25,7 @@ impl Tx {
         outbox_filled: Arc<Notify>,
         writer: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        Self {
-            inner,
-            dialect,
-            outbox_filled,
-            appended: false,
-            _writer: writer,
-        }
+        Self { inner, dialect, outbox_filled, appended: false, _writer: writer }
     }
 
     /// The connection to run statements on.
@@ -70,9 +64,7 @@ impl Tx {
 
 impl std::fmt::Debug for Tx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tx")
-            .field("dialect", &self.dialect)
-            .finish_non_exhaustive()
+        f.debug_struct("Tx").field("dialect", &self.dialect).finish_non_exhaustive()
     }
 }
 
