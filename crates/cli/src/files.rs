@@ -15,15 +15,12 @@ pub(crate) const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Reads a file of at most [`MAX_FILE_BYTES`].
 pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
     let broken = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Failure::new(
-            ErrorCode::NotFound,
-            format!("there is no file {}", path.display()),
-            "check the path",
-        ),
-        kind => Failure::local(
-            format!("{} cannot be read: {kind}", path.display()),
-            "check the path and its permissions",
-        ),
+        ErrorKind::NotFound => {
+            Failure::new(ErrorCode::NotFound, format!("there is no file {}", path.display()), "check the path")
+        }
+        kind => {
+            Failure::local(format!("{} cannot be read: {kind}", path.display()), "check the path and its permissions")
+        }
     };
     let file = File::open(path).map_err(broken)?;
     let mut content = Vec::new();
@@ -41,10 +38,7 @@ pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
 /// Refuses early to write over another file, before anything is asked of a service.
 pub(crate) fn check_target(path: &Path, force: bool) -> Outcome {
     if !force && path.is_dir() {
-        return Err(Failure::usage(
-            format!("{} is a folder", path.display()),
-            "name a file after -o",
-        ));
+        return Err(Failure::usage(format!("{} is a folder", path.display()), "name a file after -o"));
     }
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(Failure::new(

@@ -83,17 +83,17 @@ pub(crate) fn error_object(code: &str, message: &str, next: &str) -> Value {
     json!({ "error": { "code": code, "message": message, "next": next } })
 }
 
-/// A table for people, as wide as the terminal at most.
+/// A table for people, in columns without lines.
 pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(headings.iter().copied());
+        .set_header(headings.iter().map(|heading| heading.to_uppercase()).collect::<Vec<_>>());
     for row in rows {
         table.add_row(row);
     }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    table.trim_fmt()
 }
 
 /// Writes one line to stdout. A reader that went away (`| head`) is no fault of the verb.

@@ -15,10 +15,7 @@ pub(crate) fn time(value: Option<&prost_types::Timestamp>) -> Value {
 
 /// A time for people; `-` when there is none.
 pub(crate) fn time_word(value: Option<&prost_types::Timestamp>) -> String {
-    value.map_or_else(
-        || "-".to_owned(),
-        |value| Timestamp::from_seconds(timestamp(*value).as_seconds()).to_string(),
-    )
+    value.map_or_else(|| "-".to_owned(), |value| Timestamp::from_seconds(timestamp(*value).as_seconds()).to_string())
 }
 
 fn timestamp(value: prost_types::Timestamp) -> Timestamp {

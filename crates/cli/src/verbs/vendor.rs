@@ -1,0 +1,136 @@
+//! `lictor vendor`: root document, role keys, licence information file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use lictor_api::types::v1::ContainerKind;
+use lictor_api::update::v1::vendor_service_client::VendorServiceClient;
+use lictor_api::update::v1::{CreateLifRequest, GetVendorRequest, InitVendorRequest, Vendor};
+use serde_json::{Value, json};
+
+use crate::connect::{MAX_ANSWER_BYTES, Service};
+use crate::environment::Environment;
+use crate::failure::Outcome;
+use crate::{files, show};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VendorVerbs {
+    /// Make the vendor's root document and role keys
+    ///
+    /// Repeating it is safe: a vendor that exists is shown as it is.
+    #[command(after_help = "Example:\n  lictor vendor init --firm-code 6000010 --name \"Example Software\"")]
+    Init(Init),
+    /// Show the vendor and the fingerprint of its root document
+    #[command(after_help = "Example:\n  lictor vendor show --firm-code 6000010")]
+    Show,
+    /// Write a licence information file, from which customers make an empty container
+    #[command(after_help = "\
+Examples:
+  lictor vendor lif -o example.lif
+  lictor vendor lif --binding machine,volume -o example.lif
+
+Kinds: folder (for development only), machine, volume, kubernetes, token, cloud.")]
+    Lif(Lif),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Name of the vendor as customers see it
+    #[arg(long, value_name = "NAME")]
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lif {
+    /// Kinds of container that may be made from it [default: machine,token,cloud]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_names())]
+    binding: Vec<String>,
+
+    /// Address of the activation service as customers reach it; without it they exchange files
+    #[arg(long, value_name = "URL")]
+    activation_address: Option<String>,
+
+    /// File to write
+    #[arg(short, long, value_name = "F.lif")]
+    output: PathBuf,
+
+    /// Replace the file if it exists and differs
+    #[arg(long)]
+    force: bool,
+}
+
+/// Reader of the words for kinds of containers.
+pub(crate) fn kind_names() -> clap::builder::PossibleValuesParser {
+    ["folder", "machine", "volume", "kubernetes", "token", "cloud"].into()
+}
+
+/// The number of a kind on the wire.
+pub(crate) fn kind_number(name: &str) -> i32 {
+    let kind = match name {
+        "folder" => ContainerKind::Folder,
+        "machine" => ContainerKind::Machine,
+        "volume" => ContainerKind::Volume,
+        "kubernetes" => ContainerKind::Kubernetes,
+        "token" => ContainerKind::Token,
+        "cloud" => ContainerKind::Cloud,
+        _ => ContainerKind::Unspecified,
+    };
+    kind.into()
+}
+
+impl VendorVerbs {
+    pub(crate) async fn run(self, environment: &Environment) -> Outcome {
+        let firm_code = environment.firm_code()?;
+        let link = environment.link(Service::Update)?;
+        let mut client = VendorServiceClient::new(link.channel()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        match self {
+            Self::Init(verb) => {
+                let request = InitVendorRequest { firm_code, name: verb.name };
+                let answer = client.init_vendor(request).await.map_err(|status| link.failed(status))?.into_inner();
+                let vendor = answer.vendor.ok_or_else(|| link.incomplete())?;
+                let mut object = vendor_object(&vendor);
+                object["created"] = answer.created.into();
+                environment.out.one(&object, || vendor_sheet(&vendor));
+            }
+            Self::Show => {
+                let request = GetVendorRequest { firm_code };
+                let answer = client.get_vendor(request).await.map_err(|status| link.failed(status))?.into_inner();
+                let vendor = answer.vendor.ok_or_else(|| link.incomplete())?;
+                environment.out.one(&vendor_object(&vendor), || vendor_sheet(&vendor));
+            }
+            Self::Lif(verb) => {
+                files::check_target(&verb.output, verb.force)?;
+                let request = CreateLifRequest {
+                    firm_code,
+                    bindings: verb.binding.iter().map(|name| kind_number(name)).collect(),
+                    activation_address: verb.activation_address.unwrap_or_default(),
+                };
+                let answer = client.create_lif(request).await.map_err(|status| link.failed(status))?.into_inner();
+                files::write(&verb.output, &answer.lif, verb.force)?;
+                let object = json!({ "firm_code": firm_code, "file": verb.output, "bytes": answer.lif.len() });
+                environment.out.one(&object, || {
+                    format!("wrote {}\nnext: lictor server create-container --lif {0}", verb.output.display())
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn vendor_object(vendor: &Vendor) -> Value {
+    json!({
+        "firm_code": vendor.firm_code,
+        "name": vendor.name,
+        "root_version": vendor.root_version,
+        "root_fingerprint": vendor.root_fingerprint,
+    })
+}
+
+fn vendor_sheet(vendor: &Vendor) -> String {
+    show::sheet(&[
+        ("firm code", vendor.firm_code.to_string()),
+        ("name", vendor.name.clone()),
+        ("root version", vendor.root_version.to_string()),
+        ("root fingerprint", vendor.root_fingerprint.clone()),
+    ])
+}
