@@ -6,4 +6,5 @@ pub mod fleet;
 pub mod programs;
 pub mod receiver;
 pub mod servers;
+pub mod vendor;
 pub mod wait;
