@@ -94,9 +94,7 @@ impl Writer {
     /// An empty writer.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            inner: minicbor::Encoder::new(Vec::new()),
-        }
+        Self { inner: minicbor::Encoder::new(Vec::new()) }
     }
 
     /// What was written.
@@ -148,15 +146,10 @@ impl Writer {
     /// Writes a map with fixed fields. Absent ones leave no trace, so a field can be added later without changing what
     /// older values look like.
     pub fn record(&mut self, fill: impl FnOnce(&mut FieldWriter)) {
-        let mut fields = FieldWriter {
-            count: 0,
-            body: Writer::new(),
-        };
+        let mut fields = FieldWriter { count: 0, body: Writer::new() };
         fill(&mut fields);
         self.map(fields.count);
-        self.inner
-            .writer_mut()
-            .extend_from_slice(fields.body.inner.writer());
+        self.inner.writer_mut().extend_from_slice(fields.body.inner.writer());
     }
 
     /// A list, each item written by `item`.
@@ -199,17 +192,11 @@ impl<'b> Reader<'b> {
     /// Reads from `bytes`.
     #[must_use]
     pub fn new(bytes: &'b [u8]) -> Self {
-        Self {
-            inner: minicbor::Decoder::new(bytes),
-        }
+        Self { inner: minicbor::Decoder::new(bytes) }
     }
 
     fn wrong(&self, error: &minicbor::decode::Error) -> CborError {
-        if error.is_end_of_input() {
-            CborError::End
-        } else {
-            CborError::Shape(self.inner.position())
-        }
+        if error.is_end_of_input() { CborError::End } else { CborError::Shape(self.inner.position()) }
     }
 
     /// An unsigned number.
@@ -277,9 +264,7 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// For anything else.
     pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], CborError> {
-        self.bytes(N)?
-            .try_into()
-            .map_err(|_| CborError::Value("byte string of a wrong length"))
+        self.bytes(N)?.try_into().map_err(|_| CborError::Value("byte string of a wrong length"))
     }
 
     /// A text of at most `limit` bytes of UTF-8, borrowed from the input.
@@ -314,10 +299,7 @@ impl<'b> Reader<'b> {
 
     fn length(length: Option<u64>, limit: usize, at: usize) -> Result<usize, CborError> {
         let length = length.ok_or(CborError::Shape(at))?;
-        usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= limit)
-            .ok_or(CborError::Limit(limit))
+        usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(CborError::Limit(limit))
     }
 
     /// A list of at most `limit` items, each read by `item`. Memory grows with what is really there.
@@ -344,11 +326,7 @@ impl<'b> Reader<'b> {
     pub fn fields(&mut self) -> Result<Fields<'_, 'b>, CborError> {
         // No record of ours has more fields than this.
         let left = self.map(64)?;
-        let mut fields = Fields {
-            reader: self,
-            left,
-            next: None,
-        };
+        let mut fields = Fields { reader: self, left, next: None };
         fields.advance()?;
         Ok(fields)
     }
@@ -399,9 +377,7 @@ impl<'b> Fields<'_, 'b> {
     ) -> Result<T, CborError> {
         match self.next {
             Some(next) if next < key => Err(CborError::UnknownField(next)),
-            _ => self
-                .optional(key, value)?
-                .ok_or(CborError::MissingField(key)),
+            _ => self.optional(key, value)?.ok_or(CborError::MissingField(key)),
         }
     }
 

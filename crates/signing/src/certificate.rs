@@ -41,8 +41,7 @@ impl LeaseCertificate {
 }
 
 impl SignedPayload for LeaseCertificate {
-    const PAYLOAD_TYPE: PayloadType =
-        PayloadType::new("application/vnd.lictor.lease-certificate.v1+cbor");
+    const PAYLOAD_TYPE: PayloadType = PayloadType::new("application/vnd.lictor.lease-certificate.v1+cbor");
     const ROLE: Option<Role> = Some(Role::LeaseCertifier);
 
     fn firm_code(&self) -> u32 {
@@ -62,12 +61,8 @@ impl Canonical for LeaseCertificate {
             fields.field(2, |w| w.bytes(self.lease_key.as_bytes()));
             fields.field(3, |w| w.time(self.not_before));
             fields.option(4, self.not_after, Writer::time);
-            fields.option(5, self.limits.max_seats, |w, seats| {
-                w.uint(u64::from(seats))
-            });
-            fields.option(6, self.limits.max_grant_seconds, |w, seconds| {
-                w.uint(u64::from(seconds))
-            });
+            fields.option(5, self.limits.max_seats, |w, seats| w.uint(u64::from(seats)));
+            fields.option(6, self.limits.max_grant_seconds, |w, seconds| w.uint(u64::from(seconds)));
         });
     }
 

@@ -22,10 +22,7 @@ impl PayloadType {
     /// A payload type; the name must be shorter than 96 bytes.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        assert!(
-            name.len() <= MAX_TYPE_BYTES,
-            "the name of a payload type is too long"
-        );
+        assert!(name.len() <= MAX_TYPE_BYTES, "the name of a payload type is too long");
         Self(name)
     }
 
@@ -42,9 +39,7 @@ impl PayloadType {
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(payload.len() + payload_type.len() + 48);
     message.extend_from_slice(b"DSSEv1 ");
-    message.extend_from_slice(
-        format!("{} {payload_type} {} ", payload_type.len(), payload.len()).as_bytes(),
-    );
+    message.extend_from_slice(format!("{} {payload_type} {} ", payload_type.len(), payload.len()).as_bytes());
     message.extend_from_slice(payload);
     message
 }
@@ -76,21 +71,13 @@ impl Envelope {
     ///
     /// # Errors
     /// When a signer fails.
-    pub fn sign(
-        payload_type: PayloadType,
-        payload: Vec<u8>,
-        signers: &[&dyn Signer],
-    ) -> Result<Self, SignerError> {
+    pub fn sign(payload_type: PayloadType, payload: Vec<u8>, signers: &[&dyn Signer]) -> Result<Self, SignerError> {
         let message = pre_authentication_encoding(payload_type.name(), &payload);
         let mut signatures = Vec::with_capacity(signers.len());
         for signer in signers {
             signatures.push((signer.public_key().id(), signer.sign(&message)?));
         }
-        Ok(Self {
-            payload_type: payload_type.name().to_owned(),
-            payload,
-            signatures,
-        })
+        Ok(Self { payload_type: payload_type.name().to_owned(), payload, signatures })
     }
 
     /// Encodes and signs a value as what it is.
@@ -103,16 +90,8 @@ impl Envelope {
 
     /// Puts an envelope together from stored parts; it is as untrusted as a read one.
     #[must_use]
-    pub fn from_parts(
-        payload_type: PayloadType,
-        payload: Vec<u8>,
-        signatures: Vec<(KeyId, Signature)>,
-    ) -> Self {
-        Self {
-            payload_type: payload_type.name().to_owned(),
-            payload,
-            signatures,
-        }
+    pub fn from_parts(payload_type: PayloadType, payload: Vec<u8>, signatures: Vec<(KeyId, Signature)>) -> Self {
+        Self { payload_type: payload_type.name().to_owned(), payload, signatures }
     }
 
     /// Reads an envelope.
@@ -153,13 +132,10 @@ impl Envelope {
     /// When the signer fails.
     pub fn add_signature(&mut self, signer: &dyn Signer) -> Result<(), SignerError> {
         if self.signatures.len() >= MAX_SIGNATURES {
-            return Err(SignerError::Refused(format!(
-                "an envelope holds at most {MAX_SIGNATURES} signatures"
-            )));
+            return Err(SignerError::Refused(format!("an envelope holds at most {MAX_SIGNATURES} signatures")));
         }
         let message = pre_authentication_encoding(&self.payload_type, &self.payload);
-        self.signatures
-            .push((signer.public_key().id(), signer.sign(&message)?));
+        self.signatures.push((signer.public_key().id(), signer.sign(&message)?));
         Ok(())
     }
 
@@ -180,17 +156,11 @@ impl Envelope {
         if self.payload_type == expected.name() {
             return Ok(());
         }
-        Err(VerifyError::WrongType {
-            expected: expected.name(),
-            found: self.payload_type.clone(),
-        })
+        Err(VerifyError::WrongType { expected: expected.name(), found: self.payload_type.clone() })
     }
 
     /// The distinct keys among `keys` that signed this. All roles, thresholds and devices come down to this count.
-    pub(crate) fn valid_signers<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k PublicKey>,
-    ) -> BTreeSet<[u8; 32]> {
+    pub(crate) fn valid_signers<'k>(&self, keys: impl Iterator<Item = &'k PublicKey>) -> BTreeSet<[u8; 32]> {
         let message = pre_authentication_encoding(&self.payload_type, &self.payload);
         let mut signers = BTreeSet::new();
         for key in keys {
@@ -232,17 +202,10 @@ impl Canonical for Envelope {
                 if r.array(2)? != 2 {
                     return Err(CborError::Value("a signature has a key name and bytes"));
                 }
-                Ok((
-                    KeyId::from_bytes(r.fixed()?),
-                    Signature::from_bytes(r.fixed()?),
-                ))
+                Ok((KeyId::from_bytes(r.fixed()?), Signature::from_bytes(r.fixed()?)))
             })
         })?;
         fields.end()?;
-        Ok(Self {
-            payload_type,
-            payload,
-            signatures,
-        })
+        Ok(Self { payload_type, payload, signatures })
     }
 }

@@ -101,23 +101,12 @@ impl Canonical for GrantStatement {
 
 /// What the lease key signs to prove that it ends this very connection.
 #[must_use]
-pub fn server_proof_message(
-    channel_binding: &[u8; CHANNEL_BINDING_BYTES],
-    nonce: &[u8; 32],
-) -> Vec<u8> {
+pub fn server_proof_message(channel_binding: &[u8; CHANNEL_BINDING_BYTES], nonce: &[u8; 32]) -> Vec<u8> {
     [b"lictor-server-proof-v1".as_slice(), channel_binding, nonce].concat()
 }
 
 /// What the client key signs to prove that its holder speaks on this very connection.
 #[must_use]
-pub fn client_proof_message(
-    channel_binding: &[u8; CHANNEL_BINDING_BYTES],
-    client_key: &[u8; 32],
-) -> Vec<u8> {
-    [
-        b"lictor-client-proof-v1".as_slice(),
-        channel_binding,
-        client_key,
-    ]
-    .concat()
+pub fn client_proof_message(channel_binding: &[u8; CHANNEL_BINDING_BYTES], client_key: &[u8; 32]) -> Vec<u8> {
+    [b"lictor-client-proof-v1".as_slice(), channel_binding, client_key].concat()
 }

@@ -21,13 +21,9 @@ mod signer;
 mod trusted;
 
 pub use certificate::{LeaseCertificate, LeaseLimits};
-pub use envelope::{
-    Envelope, MAX_SIGNATURES, PayloadType, SignedPayload, pre_authentication_encoding,
-};
+pub use envelope::{Envelope, MAX_SIGNATURES, PayloadType, SignedPayload, pre_authentication_encoding};
 pub use error::{KeyError, RootError, VerifyError};
-pub use grant::{
-    CHANNEL_BINDING_BYTES, CHANNEL_LABEL, GrantStatement, client_proof_message, server_proof_message,
-};
+pub use grant::{CHANNEL_BINDING_BYTES, CHANNEL_LABEL, GrantStatement, client_proof_message, server_proof_message};
 pub use key::{KeyId, PublicKey, Signature};
 pub use role::Role;
 pub use root::{MAX_KEYS_PER_ROLE, MAX_ROOT_BYTES, RoleKey, RoleRule, RootDocument};

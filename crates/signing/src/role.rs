@@ -21,14 +21,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of its number.
-    pub const ALL: [Role; 6] = [
-        Role::Root,
-        Role::Issue,
-        Role::Policy,
-        Role::Time,
-        Role::Support,
-        Role::LeaseCertifier,
-    ];
+    pub const ALL: [Role; 6] = [Role::Root, Role::Issue, Role::Policy, Role::Time, Role::Support, Role::LeaseCertifier];
 
     /// The number in files.
     #[must_use]

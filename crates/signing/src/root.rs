@@ -28,11 +28,7 @@ impl RoleKey {
     /// A key without limits in time.
     #[must_use]
     pub const fn unlimited(key: PublicKey) -> Self {
-        Self {
-            key,
-            not_before: None,
-            not_after: None,
-        }
+        Self { key, not_before: None, not_after: None }
     }
 
     /// Whether the window contains `at`.
@@ -55,10 +51,7 @@ impl RoleRule {
     /// One key, one signature.
     #[must_use]
     pub fn single(key: PublicKey) -> Self {
-        Self {
-            threshold: 1,
-            keys: vec![RoleKey::unlimited(key)],
-        }
+        Self { threshold: 1, keys: vec![RoleKey::unlimited(key)] }
     }
 }
 
@@ -98,18 +91,10 @@ impl RootDocument {
                 return Err(CborError::Limit(MAX_KEYS_PER_ROLE));
             }
             if rule.threshold == 0 || rule.threshold as usize > rule.keys.len() {
-                return Err(CborError::Value(
-                    "a threshold must be between one and the number of keys",
-                ));
+                return Err(CborError::Value("a threshold must be between one and the number of keys"));
             }
-            if rule
-                .keys
-                .iter()
-                .any(|entry| !seen.insert(*entry.key.as_bytes()))
-            {
-                return Err(CborError::Value(
-                    "a key may appear only once in a root document",
-                ));
+            if rule.keys.iter().any(|entry| !seen.insert(*entry.key.as_bytes())) {
+                return Err(CborError::Value("a key may appear only once in a root document"));
             }
         }
         Ok(())
@@ -158,8 +143,7 @@ impl Canonical for RootDocument {
                 let mut roles = BTreeMap::new();
                 for _ in 0..r.map(Role::ALL.len())? {
                     let number = r.u32()?;
-                    let role = Role::from_number(number)
-                        .ok_or(CborError::UnknownKind(u64::from(number)))?;
+                    let role = Role::from_number(number).ok_or(CborError::UnknownKind(u64::from(number)))?;
                     if roles.insert(role, RoleRule::read(r)?).is_some() {
                         return Err(CborError::NotCanonical);
                     }
@@ -215,6 +199,5 @@ impl Canonical for RoleKey {
 
 /// Reads a public key; a weak one is as bad as a wrong shape.
 pub(crate) fn read_key(reader: &mut Reader<'_>) -> Result<PublicKey, CborError> {
-    PublicKey::from_bytes(&reader.fixed()?)
-        .map_err(|_| CborError::Value("public key that must not be used"))
+    PublicKey::from_bytes(&reader.fixed()?).map_err(|_| CborError::Value("public key that must not be used"))
 }

@@ -43,21 +43,14 @@ impl TrustedRoot {
         require(&document, Role::Root, &envelope)?;
         require_firm(&self.document, document.firm_code)?;
         if self.document.version.checked_add(1) != Some(document.version) {
-            return Err(RootError::WrongVersion {
-                trusted: self.document.version,
-                found: document.version,
-            });
+            return Err(RootError::WrongVersion { trusted: self.document.version, found: document.version });
         }
         Ok(Self::new(document, envelope_bytes))
     }
 
     fn new(document: RootDocument, envelope: &[u8]) -> Self {
         let digest = Sha256::digest(cbor::encode(&document)).into();
-        Self {
-            document,
-            envelope: envelope.to_vec(),
-            digest,
-        }
+        Self { document, envelope: envelope.to_vec(), digest }
     }
 
     /// Opens what a role of this firm signed: signatures over the raw bytes first, then strict decoding, then the
@@ -111,9 +104,7 @@ impl TrustedRoot {
 
 fn peek(envelope_bytes: &[u8]) -> Result<(Envelope, RootDocument), VerifyError> {
     if envelope_bytes.len() > MAX_ROOT_BYTES {
-        return Err(VerifyError::Malformed(cbor::CborError::Limit(
-            MAX_ROOT_BYTES,
-        )));
+        return Err(VerifyError::Malformed(cbor::CborError::Limit(MAX_ROOT_BYTES)));
     }
     let envelope = Envelope::from_bytes(envelope_bytes)?;
     envelope.expect_type(RootDocument::PAYLOAD_TYPE)?;
@@ -123,23 +114,12 @@ fn peek(envelope_bytes: &[u8]) -> Result<(Envelope, RootDocument), VerifyError> 
 }
 
 /// Counts the distinct keys of `role` that signed. Every role of every document passes here.
-fn require(
-    document: &RootDocument,
-    role: Role,
-    envelope: &Envelope,
-) -> Result<BTreeSet<[u8; 32]>, VerifyError> {
-    let rule = document
-        .roles
-        .get(&role)
-        .ok_or(VerifyError::NoSuchRole(role))?;
+fn require(document: &RootDocument, role: Role, envelope: &Envelope) -> Result<BTreeSet<[u8; 32]>, VerifyError> {
+    let rule = document.roles.get(&role).ok_or(VerifyError::NoSuchRole(role))?;
     let signers = envelope.valid_signers(rule.keys.iter().map(|entry| &entry.key));
     let needed = rule.threshold as usize;
     if signers.len() < needed {
-        return Err(VerifyError::Threshold {
-            role,
-            valid: signers.len(),
-            needed,
-        });
+        return Err(VerifyError::Threshold { role, valid: signers.len(), needed });
     }
     Ok(signers)
 }
@@ -151,15 +131,8 @@ fn require_window(
     signers: &BTreeSet<[u8; 32]>,
     at: Timestamp,
 ) -> Result<(), VerifyError> {
-    let rule = document
-        .roles
-        .get(&role)
-        .ok_or(VerifyError::NoSuchRole(role))?;
-    let valid = rule
-        .keys
-        .iter()
-        .filter(|entry| entry.valid_at(at) && signers.contains(entry.key.as_bytes()))
-        .count();
+    let rule = document.roles.get(&role).ok_or(VerifyError::NoSuchRole(role))?;
+    let valid = rule.keys.iter().filter(|entry| entry.valid_at(at) && signers.contains(entry.key.as_bytes())).count();
     if valid < rule.threshold as usize {
         return Err(VerifyError::OutsideWindow(role));
     }
@@ -170,8 +143,5 @@ fn require_firm(document: &RootDocument, payload: u32) -> Result<(), VerifyError
     if document.firm_code == payload {
         return Ok(());
     }
-    Err(VerifyError::WrongFirm {
-        root: document.firm_code,
-        payload,
-    })
+    Err(VerifyError::WrongFirm { root: document.firm_code, payload })
 }
