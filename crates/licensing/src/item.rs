@@ -3,11 +3,12 @@
 //! A module may carry every option. Those that concern the unit as a whole (`transfer`, `subscription`) count only on the
 //! product item; `bindings` of a module narrow where the whole unit may live.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::binding::{self, Bindings};
 use crate::id::ProductCode;
-use crate::options::{ItemDocument, ModuleDocument, Options, Quantity};
+use crate::options::{ItemDocument, ModuleDocument, NothingGiven, Options, Quantity};
 
 /// The most modules of one product item.
 pub const MAX_MODULES: usize = 256;
@@ -200,10 +201,13 @@ impl Serialize for ProductItem {
 impl<'de> Deserialize<'de> for ProductItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut document = ItemDocument::deserialize(deserializer)?;
-        let modules = std::mem::take(&mut document.modules)
-            .into_iter()
-            .map(|mut module| ModuleItem { options: module.take_options(), requires_parent: module.requires_parent });
-        let modules = modules.collect();
-        Self::new(document.take_options(), modules).map_err(serde::de::Error::custom)
+        let modules = std::mem::take(&mut document.modules).into_iter().map(|mut module| {
+            let options = module.take_options()?;
+            Ok(ModuleItem { options, requires_parent: module.requires_parent })
+        });
+        let modules: Result<_, NothingGiven> = modules.collect();
+        let modules = modules.map_err(D::Error::custom)?;
+        let options = document.take_options().map_err(D::Error::custom)?;
+        Self::new(options, modules).map_err(D::Error::custom)
     }
 }

@@ -11,7 +11,7 @@ pub use data::{AccessCode, DataEntries, DataError, HiddenData, SecretData};
 pub use period::{LingerTime, MaintenancePeriod, PeriodError, UsagePeriod};
 pub use quantity::{Quantity, QuantityError};
 pub use rule::{BorrowRule, NamedUsers, RuleError, Status, Statuses, Subscription, TransferRule, UnknownStatus};
-pub(crate) use table::{ItemDocument, ModuleDocument};
+pub(crate) use table::{ItemDocument, ModuleDocument, NothingGiven};
 pub use table::{OptionKind, OptionKinds, Options, UnknownOptionKind};
 pub use version::{
     Edition, Editions, MinimumVersion, Release, ReleaseVersion, ReleaseVersionError, UnitCounter, UnknownEdition,

@@ -1,7 +1,7 @@
 //! The table of options: the one list from which the options, their kinds and the documents of items are made.
 
 use lictor_clock::Timestamp;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
@@ -53,7 +53,7 @@ macro_rules! option_table {
         #[serde(deny_unknown_fields, rename = "product item")]
         pub(crate) struct ItemDocument {
             $(#[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-            $field: Option<$type>,)*
+            $field: Option<Option<$type>>,)*
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub(crate) modules: Vec<ModuleDocument>,
         }
@@ -63,7 +63,7 @@ macro_rules! option_table {
         #[serde(deny_unknown_fields, rename = "module item")]
         pub(crate) struct ModuleDocument {
             $(#[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-            $field: Option<$type>,)*
+            $field: Option<Option<$type>>,)*
             #[serde(default, skip_serializing_if = "std::ops::Not::not")]
             pub(crate) requires_parent: bool,
             #[serde(default, deserialize_with = "nested", skip_serializing)]
@@ -73,21 +73,21 @@ macro_rules! option_table {
 
         impl ItemDocument {
             pub(crate) fn new(options: Options, modules: Vec<ModuleDocument>) -> Self {
-                Self { $($field: options.$field,)* modules }
+                Self { $($field: options.$field.map(Some),)* modules }
             }
 
-            pub(crate) fn take_options(&mut self) -> Options {
-                Options { $($field: self.$field.take(),)* }
+            pub(crate) fn take_options(&mut self) -> Result<Options, NothingGiven> {
+                Ok(Options { $($field: there($name, self.$field.take())?,)* })
             }
         }
 
         impl ModuleDocument {
             pub(crate) fn new(options: Options, requires_parent: bool) -> Self {
-                Self { $($field: options.$field,)* requires_parent, modules: () }
+                Self { $($field: options.$field.map(Some),)* requires_parent, modules: () }
             }
 
-            pub(crate) fn take_options(&mut self) -> Options {
-                Options { $($field: self.$field.take(),)* }
+            pub(crate) fn take_options(&mut self) -> Result<Options, NothingGiven> {
+                Ok(Options { $($field: there($name, self.$field.take())?,)* })
             }
         }
     };
@@ -142,13 +142,21 @@ option_table! {
     Release, "release", release: Release;
 }
 
-/// Reads a value that is there. A key with nothing behind it is refused: an expiry that was forgotten must not become a
-/// license without one.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+/// A key with nothing behind it. An expiry that was forgotten must not become a license without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing is given for {0}: write a value or leave the key out")]
+pub(crate) struct NothingGiven(&'static str);
+
+fn there<T>(name: &'static str, value: Option<Option<T>>) -> Result<Option<T>, NothingGiven> {
+    value.map(|value| value.ok_or(NothingGiven(name))).transpose()
+}
+
+/// Tells a key with nothing behind it from a key that is not there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn nested<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     IgnoredAny::deserialize(deserializer)?;
-    Err(serde::de::Error::custom("a module item cannot have modules of its own: only a product item has modules"))
+    Err(D::Error::custom("a module item cannot have modules of its own: only a product item has modules"))
 }

@@ -68,7 +68,7 @@ impl Serialize for ReleaseVersion {
 }
 
 impl<'de> Deserialize<'de> for ReleaseVersion {
-    /// Takes text alone: as a YAML number 24.10 would arrive as 24.1.
+    /// Takes text alone: as a number 24.10 would arrive as 24.1. YAML gives the text even without quotes.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Quoted;
         impl serde::de::Visitor<'_> for Quoted {

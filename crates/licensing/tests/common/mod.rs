@@ -10,55 +10,55 @@ use lictor_licensing::{
     Reason, Refusal, Request, Situation, Station, decide, grant,
 };
 
-pub const FIRM: u32 = 6_000_010;
+pub(crate) const FIRM: u32 = 6_000_010;
 
 /// How many times the small number of random cases a run makes: `LICTOR_TEST_SCALE`, 1 by default.
-pub fn scale() -> u32 {
+pub(crate) fn scale() -> u32 {
     std::env::var("LICTOR_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-pub fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     text.parse().expect("a valid time")
 }
 
-pub fn item(yaml: &str) -> ProductItem {
+pub(crate) fn item(yaml: &str) -> ProductItem {
     serde_norway::from_str(yaml).expect("a valid product item")
 }
 
-pub fn item_error(yaml: &str) -> String {
+pub(crate) fn item_error(yaml: &str) -> String {
     serde_norway::from_str::<ProductItem>(yaml).expect_err("the item must be refused").to_string()
 }
 
 /// One item in one container.
-pub struct Stored {
-    pub serial: String,
-    pub location: Location,
-    pub container_disabled: bool,
-    pub firm_disabled: bool,
-    pub veto: Option<Reason>,
-    pub entries: Vec<EffectiveEntry>,
-    pub state: EntryState,
-    pub seats: ItemSeats,
+pub(crate) struct Stored {
+    pub(crate) serial: String,
+    pub(crate) location: Location,
+    pub(crate) container_disabled: bool,
+    pub(crate) firm_disabled: bool,
+    pub(crate) veto: Option<Reason>,
+    pub(crate) entries: Vec<EffectiveEntry>,
+    pub(crate) state: EntryState,
+    pub(crate) seats: ItemSeats,
 }
 
-pub struct World {
-    pub now: Timestamp,
-    pub version: semver::Version,
-    pub stored: Vec<Stored>,
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) version: semver::Version,
+    pub(crate) stored: Vec<Stored>,
     next_access: u128,
 }
 
 impl World {
-    pub fn new(now: &str) -> Self {
+    pub(crate) fn new(now: &str) -> Self {
         Self { now: time(now), version: semver::Version::new(1, 0, 0), stored: Vec::new(), next_access: 1 }
     }
 
-    pub fn with(mut self, serial: &str, yaml: &str) -> Self {
+    pub(crate) fn with(mut self, serial: &str, yaml: &str) -> Self {
         self.add(serial, Location::Local, &item(yaml));
         self
     }
 
-    pub fn add(&mut self, serial: &str, location: Location, item: &ProductItem) -> &mut Stored {
+    pub(crate) fn add(&mut self, serial: &str, location: Location, item: &ProductItem) -> &mut Stored {
         let entries = EffectiveEntry::all_of(item);
         self.stored.push(Stored {
             serial: serial.to_owned(),
@@ -73,12 +73,12 @@ impl World {
         self.stored.last_mut().expect("just added")
     }
 
-    pub fn pass(&mut self, span: Duration) {
+    pub(crate) fn pass(&mut self, span: Duration) {
         self.now = self.now.saturating_add(span);
     }
 
     /// A fresh request of one program on one station.
-    pub fn request(&mut self, product: u32, client: u128, station: &str) -> Request {
+    pub(crate) fn request(&mut self, product: u32, client: u128, station: &str) -> Request {
         self.next_access += 1;
         Request::new(
             FirmCode::new(FIRM).expect("not zero"),
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Decides and, when somebody can serve, takes it. Returns the serial and the choice.
-    pub fn ask(&mut self, request: &Request) -> Result<(String, Choice), Refusal> {
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<(String, Choice), Refusal> {
         self.stored.iter_mut().for_each(|stored| stored.seats.advance(self.now));
         let mut homes = Vec::new();
         let mut candidates = Vec::new();
@@ -118,12 +118,18 @@ impl World {
         Ok((stored.serial.clone(), choice))
     }
 
-    pub fn take(&mut self, product: u32, client: u128, station: &str, mode: AccessMode) -> Result<AccessId, u16> {
+    pub(crate) fn take(
+        &mut self,
+        product: u32,
+        client: u128,
+        station: &str,
+        mode: AccessMode,
+    ) -> Result<AccessId, u16> {
         let request = Request { mode, ..self.request(product, client, station) };
         self.ask(&request).map(|_| request.access).map_err(|refusal| refusal.code())
     }
 
-    pub fn release(&mut self, access: AccessId) -> bool {
+    pub(crate) fn release(&mut self, access: AccessId) -> bool {
         let now = self.now;
         self.stored.iter_mut().any(|stored| stored.seats.release(access, now))
     }
