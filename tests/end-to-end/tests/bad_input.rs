@@ -80,8 +80,8 @@ fn bad_input_is_refused_with_one_sentence_and_changes_nothing() -> anyhow::Resul
 
 #[test]
 fn what_cannot_be_reached_is_named() -> anyhow::Result<()> {
-    let Some(mut fleet) = Fleet::start()? else { return Ok(()) };
-    fleet.process(Service::Central)?.terminate()?;
+    let Some(fleet) = Fleet::start()? else { return Ok(()) };
+    fleet.terminate(Service::Central)?;
     refuses(&fleet, &["order", "list"], 6, "unavailable")?;
 
     let nowhere = Answer::of(fleet.protected(EDITOR, &["true"])?.env("CODEMETER_HOST", "127.0.0.1:1"))?;

@@ -1,1 +1,1 @@
-//! Placeholder, replaced within the first milestone.
+//! Faults as tests: see `tests/`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -61,7 +62,7 @@ struct Ports {
 pub struct Fleet {
     folder: TempDir,
     ports: BTreeMap<Service, Ports>,
-    running: BTreeMap<Service, Process>,
+    running: Mutex<BTreeMap<Service, Process>>,
     database: String,
     amqp: String,
     redis: String,
@@ -82,7 +83,7 @@ impl Fleet {
     /// # Errors
     /// A service does not become ready.
     pub fn start_with(extra: BTreeMap<String, String>) -> anyhow::Result<Option<Self>> {
-        let Some(mut fleet) = Self::prepare(extra)? else { return Ok(None) };
+        let Some(fleet) = Self::prepare(extra)? else { return Ok(None) };
         for service in Service::ALL {
             fleet.launch(service)?;
         }
@@ -113,7 +114,7 @@ impl Fleet {
         for service in Service::ALL {
             ports.insert(service, Ports { grpc: crate::servers::free_port()?, http: crate::servers::free_port()? });
         }
-        let fleet = Self { folder, ports, running: BTreeMap::new(), database, amqp, redis, extra };
+        let fleet = Self { folder, ports, running: Mutex::default(), database, amqp, redis, extra };
         fleet.write_keys()?;
         fleet.write_client_config()?;
         Ok(Some(fleet))
@@ -190,7 +191,7 @@ impl Fleet {
     ///
     /// # Errors
     /// The program is not built.
-    pub fn launch(&mut self, service: Service) -> anyhow::Result<()> {
+    pub fn launch(&self, service: Service) -> anyhow::Result<()> {
         let ports = self.ports[&service];
         let mut command = Command::new(programs::path(service.program())?);
         command
@@ -201,7 +202,8 @@ impl Fleet {
             .envs(&self.extra)
             .current_dir(self.folder.path());
         let log = self.path(&format!("{}.log", service.program()));
-        self.running.insert(service, Process::start(&mut command, &log)?);
+        let process = Process::start(&mut command, &log)?;
+        self.processes().insert(service, process);
         Ok(())
     }
 
@@ -242,45 +244,57 @@ impl Fleet {
     ///
     /// # Errors
     /// It ended, or does not answer.
-    pub fn wait_until_alive(&mut self, service: Service) -> anyhow::Result<()> {
+    pub fn wait_until_alive(&self, service: Service) -> anyhow::Result<()> {
         let path = if service == Service::Server { "/live" } else { "/ready" };
         let address = self.http(service);
-        let process = self.running.get_mut(&service).context("it was launched")?;
         let what = format!("{} answers on {path}", service.program());
         let answered = wait::until(&what, || {
-            if let Some(code) = process.ended()? {
+            if let Some(code) = self.with(service, Process::ended)?? {
                 return Ok(Some(Err(code)));
             }
             Ok(http_get(&address, path).filter(|status| *status == 200).map(|_| Ok(())))
         });
         match answered {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(code)) => anyhow::bail!("{} ended with {code}:\n{}", service.program(), tail(&process.log())),
-            Err(error) => Err(error.context(tail(&process.log()))),
+            Ok(Err(code)) => anyhow::bail!("{} ended with {code}:\n{}", service.program(), tail(&self.log(service))),
+            Err(error) => Err(error.context(tail(&self.log(service)))),
         }
     }
 
-    /// The running process of a service.
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Service, Process>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the running process of a service.
     ///
     /// # Errors
     /// It was never launched.
-    pub fn process(&mut self, service: Service) -> anyhow::Result<&mut Process> {
-        self.running.get_mut(&service).context("never launched")
+    pub fn with<T>(&self, service: Service, act: impl FnOnce(&mut Process) -> T) -> anyhow::Result<T> {
+        let mut processes = self.processes();
+        Ok(act(processes.get_mut(&service).context("never launched")?))
+    }
+
+    /// Asks a service to stop and waits; gives its exit code.
+    ///
+    /// # Errors
+    /// It was never launched.
+    pub fn terminate(&self, service: Service) -> anyhow::Result<Option<i32>> {
+        self.with(service, Process::terminate)?
     }
 
     /// kill -9, then start again; does not wait until it is back.
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn kill_and_restart(&mut self, service: Service) -> anyhow::Result<()> {
-        self.process(service)?.kill()?;
+    pub fn kill_and_restart(&self, service: Service) -> anyhow::Result<()> {
+        self.with(service, Process::kill)??;
         self.launch(service)
     }
 
     /// What a service has logged.
     #[must_use]
     pub fn log(&self, service: Service) -> String {
-        self.running.get(&service).map(Process::log).unwrap_or_default()
+        self.processes().get(&service).map(Process::log).unwrap_or_default()
     }
 
     /// The folder itself, for files that tests make.
