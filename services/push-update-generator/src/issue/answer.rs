@@ -1,0 +1,109 @@
+//! Update files, put together from stored bytes only: the same question gets the same bytes.
+
+use lictor_license_file::{modified_context::ModifiedContext, state::VendorState, update};
+use lictor_signing::{Role, Signer};
+
+use super::{Issuer, unreadable};
+use crate::{
+    domain::container::{Chain, ChainKey},
+    failure::Failure,
+    problem,
+    store::{self, segment::Segment},
+};
+
+/// An update file and what it spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateFile {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Counter before its first segment.
+    pub from: u64,
+    /// Counter after its last one.
+    pub to: u64,
+    /// How many there are.
+    pub segments: u32,
+}
+
+/// What a file has to span.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    epoch: u32,
+    above: u64,
+    through: u64,
+    roots_above: u64,
+}
+
+impl Issuer {
+    /// The file that answers the request for this segment. It starts where the container was known to be at that time,
+    /// so asking again gives the same bytes, whatever was proven since.
+    pub(super) async fn answer(&self, segment: &Segment) -> Result<UpdateFile, Failure> {
+        let span = Span {
+            epoch: segment.epoch,
+            above: segment.file_from,
+            through: segment.to,
+            roots_above: segment.file_root,
+        };
+        self.file(&segment.key, span).await
+    }
+
+    /// The file with everything that was issued and is not proven; nothing when that is nothing.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn pending(&self, chain: &Chain) -> Result<Option<UpdateFile>, Failure> {
+        if chain.issued <= chain.file_from() {
+            return Ok(None);
+        }
+        let span = Span {
+            epoch: chain.epoch,
+            above: chain.file_from(),
+            through: chain.issued,
+            roots_above: chain.root_version,
+        };
+        self.file(&chain.identity.key, span).await.map(Some)
+    }
+
+    /// The modified context as a file that stays with the vendor.
+    ///
+    /// # Errors
+    /// When the database or the key store does not answer.
+    pub async fn modified_context(&self, key: &ChainKey) -> Result<Vec<u8>, Failure> {
+        // The prediction counts what is reserved, so the file waits until that is issued.
+        let chain = loop {
+            self.finish_chain(key).await?;
+            let chain = store::container::find(&self.db, key)
+                .await?
+                .ok_or_else(|| Failure::Refused(problem::unknown_container()))?;
+            if chain.reserved == chain.issued {
+                break chain;
+            }
+        };
+        let pending = store::segment::envelopes(&self.db, key, chain.epoch, chain.file_from(), chain.issued).await?;
+        let modified = ModifiedContext {
+            confirmed: store::context::accepted(&self.db, key).await?,
+            pending,
+            predicted: VendorState::decode(&chain.state).map_err(unreadable("a predicted state"))?,
+        };
+        let signer = self.keys.signer(key.firm, Role::Issue)?;
+        let now = self.clock.now();
+        let file = tokio::task::spawn_blocking(move || {
+            let signer: &dyn Signer = &*signer;
+            modified.to_file(now, &[signer])
+        })
+        .await
+        .map_err(|error| Failure::Refused(problem::internal("the writing of a modified context", &error)))?;
+        file.map_err(|error| Failure::Refused(problem::internal("the writing of a modified context", &error)))
+    }
+
+    async fn file(&self, key: &ChainKey, span: Span) -> Result<UpdateFile, Failure> {
+        let segments = store::segment::envelopes(&self.db, key, span.epoch, span.above, span.through).await?;
+        let roots: Vec<_> = store::vendor::roots_after(&self.db, key.firm, span.roots_above)
+            .await?
+            .into_iter()
+            .map(|root| root.envelope)
+            .collect();
+        let bytes = update::build(&roots, &segments).map_err(unreadable("an update file"))?;
+        let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+        Ok(UpdateFile { bytes, from: span.above, to: span.through, segments: count })
+    }
+}

@@ -1,0 +1,194 @@
+//! Issuing a segment so that no crash at any point can lose it, change it, or make two of it.
+//!
+//! 1. One transaction fixes counter and exact bytes: the segment is *reserved*.
+//! 2. The issue key signs these bytes. Signing again gives the same signature.
+//! 3. The signed bytes go into the write-once store. Whoever comes second finds what came first.
+//! 4. One transaction counts the segment as *issued* and writes the event.
+//!
+//! Every step finds out by itself whether it was done before, so a run may stop anywhere and any other run, the next
+//! request for the container or the resumer, ends what it began. Nothing leaves the house before the fourth step.
+
+mod answer;
+mod finish;
+mod reserve;
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use lictor_clock::SharedClock;
+use lictor_license_file::FileError;
+use lictor_storage::Database;
+
+pub use answer::UpdateFile;
+
+use crate::{
+    domain::{container::ChainKey, request::IssueRequest},
+    failure::Failure,
+    keys::Keys,
+    metrics::Counters,
+    store,
+};
+
+/// Chains that one pass of the resumer looks at.
+const RESUMED_AT_ONCE: u32 = 100;
+
+/// How far a run of issuing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The request is good; nothing is written.
+    Asked,
+    /// Counter and bytes are fixed.
+    Reserved,
+    /// The signature exists, in memory only.
+    Signed,
+    /// The signed bytes lie in the write-once store.
+    Stored,
+    /// The segment is issued and announced, but the caller has no answer yet.
+    Issued,
+}
+
+impl Step {
+    /// Every step in its order.
+    pub const ALL: [Self; 5] = [Self::Asked, Self::Reserved, Self::Signed, Self::Stored, Self::Issued];
+}
+
+/// Looks on after each step; what it breaks is like a process that was killed there.
+pub trait Watch: Send + Sync {
+    /// Called when a run has reached `step`.
+    fn reached(&self, step: Step) -> ControlFlow<()>;
+}
+
+/// Never breaks anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn reached(&self, _: Step) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Issues segments.
+#[derive(Clone)]
+pub struct Issuer {
+    pub(crate) db: Database,
+    pub(crate) keys: Keys,
+    pub(crate) clock: SharedClock,
+    pub(crate) counters: Counters,
+    watch: Arc<dyn Watch>,
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Counter before the segment.
+    pub from: u64,
+    /// Counter after it.
+    pub to: u64,
+    /// Everything that the container lacked when it was asked for, this segment last.
+    pub file: UpdateFile,
+}
+
+impl Issuer {
+    /// An issuer over this database and these keys.
+    #[must_use]
+    pub fn new(db: Database, keys: Keys, clock: SharedClock, counters: Counters) -> Self {
+        Self { db, keys, clock, counters, watch: Arc::new(Unwatched) }
+    }
+
+    /// The same with somebody who looks on.
+    #[must_use]
+    pub fn watched(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Issues one segment, or gives the answer again that this reference got before.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when the request may not be carried out: then nothing was reserved. After any other failure
+    /// the segment may have been reserved and will be issued; the same request tells.
+    pub async fn issue(&self, request: &IssueRequest) -> Result<Issued, Failure> {
+        let begun = self.clock.boottime();
+        self.reached(Step::Asked)?;
+        let segment = self.reserve(request).await?;
+        self.reached(Step::Reserved)?;
+        self.finish_through(&segment).await?;
+        self.reached(Step::Issued)?;
+        let file = self.answer(&segment).await?;
+        self.counters.issue_seconds.observe(self.clock.boottime().saturating_sub(begun).as_secs_f64());
+        Ok(Issued { from: segment.from, to: segment.to, file })
+    }
+
+    /// Ends what interrupted runs began, and tells how many segments that were.
+    ///
+    /// # Errors
+    /// The first failure; what was finished before it stays finished.
+    pub async fn resume(&self) -> Result<u64, Failure> {
+        let mut finished = 0;
+        for key in store::segment::chains_in_work(&self.db, RESUMED_AT_ONCE).await? {
+            finished += self.finish_chain(&key).await?;
+        }
+        Ok(finished)
+    }
+
+    /// Ends what interrupted runs began on one chain.
+    pub(crate) async fn finish_chain(&self, key: &ChainKey) -> Result<u64, Failure> {
+        let mut finished = 0;
+        for segment in store::segment::reserved_of(&self.db, key).await? {
+            self.finish(&segment).await?;
+            self.counters.segments_resumed.inc();
+            finished += 1;
+        }
+        Ok(finished)
+    }
+
+    /// Whether segments can be issued for every firm that is here, for readiness.
+    ///
+    /// # Errors
+    /// One phrase that says why not.
+    pub async fn can_issue(&self) -> Result<(), String> {
+        let firms = store::vendor::list(&self.db).await.map_err(|error| error.to_string())?;
+        for firm in firms {
+            let root = self.root(firm).await.map_err(|failure| failure.problem().message)?;
+            self.keys.can_issue(&root)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the gauges up to date; a database that does not answer leaves them as they are.
+    pub(crate) async fn measure(&self) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        if let Ok((chains, suspected)) = store::container::totals(&self.db).await {
+            self.counters.containers.set(gauge(chains));
+            self.counters.containers_suspected.set(gauge(suspected));
+        }
+        if let Ok(reserved) = store::segment::reserved_count(&self.db).await {
+            self.counters.segments_reserved.set(gauge(reserved));
+        }
+    }
+
+    fn reached(&self, step: Step) -> Result<(), Failure> {
+        match self.watch.reached(step) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Failure::Stopped(step)),
+        }
+    }
+}
+
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| Failure::Refused(crate::problem::no_randomness()))?;
+    Ok(bytes)
+}
+
+/// A stored thing of ours that can no longer be read: nothing outside is to blame.
+pub(crate) fn unreadable(place: &'static str) -> impl Fn(FileError) -> Failure {
+    move |error| Failure::Refused(crate::problem::internal(place, &error))
+}

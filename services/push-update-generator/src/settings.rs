@@ -1,0 +1,99 @@
+//! What can be set, and what holds when it is not.
+
+use std::path::PathBuf;
+
+use lictor_auth::AuthSettings;
+use lictor_broker::{Broker, RabbitOptions};
+use lictor_key_store::Mode;
+use lictor_runtime::{Field, ListenSettings, Reader, Secret};
+
+const GRPC_PORT: u16 = 7030;
+const HTTP_PORT: u16 = 7031;
+
+const DATABASE_URL: Field = Field::required(
+    "database_url",
+    "DATABASE_URL",
+    "database of this service: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
+)
+.secret();
+const AMQP_URL: Field = Field::required(
+    "amqp_url",
+    "AMQP_URL",
+    "RabbitMQ for events: `amqp://USER:PASSWORD@HOST:PORT/VHOST` or `amqps://…`",
+)
+.secret();
+const AMQP_CA: Field = Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate");
+const KEYS_DIR: Field =
+    Field::required("keys_dir", "LICTOR_KEYS_DIR", "folder of the firms' private keys, open to this user alone");
+const DEVELOPMENT: Field = Field::with_default(
+    "development",
+    "LICTOR_DEVELOPMENT",
+    "false",
+    "`true` on a developer's machine: allows what production refuses",
+);
+const KEYS_IN_FILES: Field = Field::with_default(
+    "allow_keys_in_files",
+    "LICTOR_ALLOW_KEYS_IN_FILES",
+    "false",
+    "`true` accepts private keys in files although this is production: a copied folder is a copied vendor",
+);
+const MAX_CONNECTIONS: Field = Field::with_default(
+    "database_connections",
+    "DATABASE_CONNECTIONS",
+    "10",
+    "most connections to the database, 2 to 100",
+);
+
+/// The settings of this service.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: ListenSettings,
+    /// Its database.
+    pub database_url: Secret,
+    /// Most connections to it, 2..=100.
+    pub database_connections: u32,
+    /// Where events go.
+    pub broker: Broker,
+    /// Whom it trusts.
+    pub auth: AuthSettings,
+    /// Folder of the private keys.
+    pub keys_dir: PathBuf,
+    /// Whether keys in files are accepted here.
+    pub keys_mode: Mode,
+}
+
+impl Settings {
+    /// Reads all of them; every mistake is collected in `reader`.
+    pub fn read(reader: &mut Reader) -> Self {
+        let listen = ListenSettings::read(reader, GRPC_PORT, HTTP_PORT);
+        let database_url = reader.secret(&DATABASE_URL);
+        let database_connections = u32::try_from(reader.number(&MAX_CONNECTIONS, 2..=100)).unwrap_or(10);
+        let broker = broker(reader);
+        let auth = AuthSettings::read(reader);
+        let keys_dir = reader.path(&KEYS_DIR);
+        let keys_mode = match (reader.flag(&DEVELOPMENT), reader.flag(&KEYS_IN_FILES)) {
+            (true, _) => Mode::Development,
+            (false, true) => Mode::ProductionForced,
+            (false, false) => Mode::Production,
+        };
+        Self { listen, database_url, database_connections, broker, auth, keys_dir, keys_mode }
+    }
+}
+
+fn broker(reader: &mut Reader) -> Broker {
+    let url = reader.secret(&AMQP_URL);
+    let ca = reader.optional_path(&AMQP_CA).and_then(|path| {
+        std::fs::read_to_string(&path)
+            .map_err(|error| reader.mistake(&AMQP_CA, format!("cannot be read: {error}")))
+            .ok()
+    });
+    if url.expose().is_empty() {
+        // Told already; the start is refused.
+        return Broker::in_process();
+    }
+    Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
+        reader.mistake(&AMQP_URL, error);
+        Broker::in_process()
+    })
+}

@@ -1,0 +1,15 @@
+//! The tables of this service. One file per table or pair of tables; statements are the same text on both engines.
+
+pub mod container;
+pub mod context;
+pub mod row;
+pub mod segment;
+pub mod vendor;
+
+use lictor_storage::Migration;
+
+/// The schema's name on PostgreSQL.
+pub const SCHEMA: &str = "push_update_generator";
+
+/// All steps of the schema.
+pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_chain"];
