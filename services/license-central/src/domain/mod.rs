@@ -1,0 +1,11 @@
+//! The rules that license-central alone owns. Nothing here reads a clock, a random number or a database.
+
+pub mod allocation;
+pub mod catalogue;
+pub mod choice;
+pub mod diff;
+pub mod license;
+pub mod order;
+pub mod page;
+pub mod reservation;
+pub mod ticket_key;

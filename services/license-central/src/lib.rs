@@ -1,0 +1,72 @@
+//! license-central: what a vendor sells, to whom, and where each license lies. The source of truth for entitlement.
+//!
+//! - [`domain`]: the rules, without I/O: catalogue, orders, states of licenses, allocations and reservations.
+//! - [`store`]: the tables, the same statements on PostgreSQL and SQLite.
+//! - [`grpc`]: the RPCs of `lictor.central.v1` and the event feed.
+//! - [`events`]: what is announced, in the transaction of the change.
+
+pub mod domain;
+pub mod events;
+pub mod failure;
+pub mod grpc;
+pub mod ids;
+pub mod metrics;
+pub mod present;
+pub mod settings;
+pub mod store;
+
+use lictor_clock::SharedClock;
+use lictor_runtime::{Frame, Running, StartError};
+use lictor_storage::{Database, DatabaseOptions, StorageError};
+
+pub use settings::{Settings, TicketKeySource};
+
+/// Name of the service in events, tokens and logs.
+pub const NAME: &str = "license-central";
+/// Its schema on PostgreSQL.
+pub const SCHEMA: &str = "license_central";
+
+/// Starts the service: takes its ports, opens and migrates its database, relays its events, answers its RPCs.
+///
+/// # Errors
+/// One sentence with the next step: a port that is taken, a database that is down, a setting that is wrong.
+pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
+    let frame = Frame::bind(NAME, &settings.listen).await?;
+    let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
+    let key = settings.ticket_key.key()?;
+    let db = open(&settings, &clock).await?;
+
+    let ready = db.clone();
+    frame.readiness().add("database", move || {
+        let db = ready.clone();
+        async move { db.ping().await.map_err(|_| "the database does not answer".to_owned()) }
+    });
+    let (stop, relayed, told) = (frame.lifecycle().soft(), db.clone(), frame.metrics().clone());
+    let (broker, time) = (settings.broker, clock.clone());
+    frame
+        .lifecycle()
+        .spawn("relay", async move { lictor_broker::relay(relayed, broker, NAME, time, &told, stop).await });
+    let closing = db.clone();
+    frame.lifecycle().on_stop(async move { closing.close().await });
+
+    let desk = grpc::Desk { store: store::Store::new(db), key, clock, metrics: metrics::Metrics::new(frame.metrics()) };
+    Ok(frame.serve(grpc::routes(desk), gate))
+}
+
+/// The migrated database. The frame serves only after this, so readiness includes the migrations.
+async fn open(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
+    let options = DatabaseOptions {
+        max_connections: settings.database_connections,
+        start_deadline: settings.database_patience,
+        ..DatabaseOptions::for_schema(SCHEMA)
+    };
+    let broken = |error: StorageError| match error {
+        StorageError::Unavailable { .. } => StartError::unreachable(error),
+        StorageError::Settings(_) => StartError::settings(error),
+        StorageError::Migration(ref what) => StartError::failed(what.clone(), error),
+        other => StartError::failed("the database of license-central cannot be used", other),
+    };
+    let db = Database::connect(settings.database_url.expose(), &options).await.map_err(broken)?;
+    db.migrate(store::MIGRATIONS, clock.now()).await.map_err(broken)?;
+    Ok(db)
+}

@@ -1,0 +1,23 @@
+//! What license-central counts, beside what every service counts.
+
+use lictor_telemetry::prometheus_client::metrics::counter::Counter;
+
+/// The counters; clones share their values.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Orders made; repeats do not count.
+    pub orders: Counter,
+    /// Licenses sold by them.
+    pub licenses: Counter,
+}
+
+impl Metrics {
+    /// Registers the counters.
+    #[must_use]
+    pub fn new(registry: &lictor_telemetry::Metrics) -> Self {
+        Self {
+            orders: registry.register("orders_created", "orders made", Counter::default()),
+            licenses: registry.register("licenses_created", "licenses sold by orders", Counter::default()),
+        }
+    }
+}

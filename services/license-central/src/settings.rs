@@ -1,0 +1,166 @@
+//! What license-central can be told.
+
+use std::path::PathBuf;
+
+use lictor_auth::AuthSettings;
+use lictor_broker::{Broker, RabbitOptions};
+use lictor_runtime::{Field, ListenSettings, Reader, Secret, StartError};
+
+use crate::{domain::ticket_key::TicketKey, ids};
+
+/// Usual port of the RPCs.
+pub const GRPC_PORT: u16 = 7010;
+/// Usual port of health and metrics.
+pub const HTTP_PORT: u16 = 7011;
+
+const DATABASE_URL: Field = Field::required(
+    "database_url",
+    "DATABASE_URL",
+    "where the tables are: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
+)
+.secret();
+const DATABASE_CONNECTIONS: Field =
+    Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
+const DATABASE_PATIENCE: Field = Field::with_default(
+    "database_patience",
+    "DATABASE_PATIENCE",
+    "30s",
+    "how long a start waits for a database that is down",
+);
+const AMQP_URL: Field = Field::optional(
+    "amqp_url",
+    "AMQP_URL",
+    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it consumers read the event feed alone",
+)
+.secret();
+const AMQP_CA: Field =
+    Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate, for `amqps://`");
+const TICKET_KEY: Field = Field::optional(
+    "ticket_key",
+    "LICTOR_TICKET_KEY",
+    "64 hexadecimal digits from which all ticket codes are derived; keep a copy of it",
+)
+.secret();
+const TICKET_KEY_PATH: Field = Field::optional(
+    "ticket_key_path",
+    "LICTOR_TICKET_KEY_PATH",
+    "file with the ticket key instead; made on first start when it is missing",
+);
+
+/// Where the ticket key comes from.
+#[derive(Debug, Clone)]
+pub enum TicketKeySource {
+    /// This key.
+    Given(TicketKey),
+    /// The key in this file, which is made on first start.
+    File(PathBuf),
+}
+
+/// The settings of one license-central.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: ListenSettings,
+    /// Whom it trusts.
+    pub auth: AuthSettings,
+    /// Where its tables are.
+    pub database_url: Secret,
+    /// Size of its connection pool, 1 to 100.
+    pub database_connections: u32,
+    /// How long a start waits for the database.
+    pub database_patience: std::time::Duration,
+    /// Where its events go.
+    pub broker: Broker,
+    /// What tickets are made from.
+    pub ticket_key: TicketKeySource,
+}
+
+impl Settings {
+    /// Reads them all; mistakes are collected in the reader.
+    pub fn read(reader: &mut Reader) -> Self {
+        Self {
+            listen: ListenSettings::read(reader, GRPC_PORT, HTTP_PORT),
+            auth: AuthSettings::read(reader),
+            database_url: reader.secret(&DATABASE_URL),
+            database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
+            database_patience: reader.duration(&DATABASE_PATIENCE),
+            broker: broker(reader),
+            ticket_key: ticket_key(reader),
+        }
+    }
+}
+
+fn broker(reader: &mut Reader) -> Broker {
+    let ca = reader.optional_path(&AMQP_CA).map(std::fs::read_to_string).transpose().unwrap_or_else(|error| {
+        reader.mistake(&AMQP_CA, format!("cannot be read: {error}"));
+        None
+    });
+    let Some(url) = reader.optional_secret(&AMQP_URL) else {
+        return Broker::in_process();
+    };
+    Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
+        reader.mistake(&AMQP_URL, error);
+        Broker::in_process()
+    })
+}
+
+fn ticket_key(reader: &mut Reader) -> TicketKeySource {
+    let given = reader.optional_secret(&TICKET_KEY);
+    let file = reader.optional_path(&TICKET_KEY_PATH);
+    match (given, file) {
+        (Some(given), None) => match TicketKey::from_hex(given.expose()) {
+            Ok(key) => return TicketKeySource::Given(key),
+            Err(error) => reader.mistake(&TICKET_KEY, format!("is wrong: {error}")),
+        },
+        (None, Some(path)) => return TicketKeySource::File(path),
+        (Some(_), Some(_)) => reader.mistake(&TICKET_KEY, "and ticket_key_path exclude each other"),
+        (None, None) => reader.mistake(&TICKET_KEY, "or ticket_key_path is missing"),
+    }
+    TicketKeySource::File(PathBuf::new())
+}
+
+impl TicketKeySource {
+    /// The key; a missing file is made, readable by the owner alone.
+    ///
+    /// # Errors
+    /// A [`StartError`] when the file cannot be read or made, or holds no key.
+    pub fn key(&self) -> Result<TicketKey, StartError> {
+        let path = match self {
+            Self::Given(key) => return Ok(key.clone()),
+            Self::File(path) => path,
+        };
+        let shown = path.display();
+        match std::fs::read_to_string(path) {
+            Ok(text) => TicketKey::from_hex(&text).map_err(|error| {
+                StartError::settings(format!(
+                    "{shown} holds no ticket key: {error}; next: put the file back from its copy"
+                ))
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key = TicketKey::new(ids::random());
+                write_once(path, &key.to_hex()).map_err(|error| {
+                    StartError::settings(format!("the ticket key cannot be written to {shown}: {error}"))
+                })?;
+                tracing::info!(path = %shown, key = %key.id(), "ticket key made; keep a copy of it");
+                Ok(key)
+            }
+            Err(error) => Err(StartError::settings(format!("the ticket key in {shown} cannot be read: {error}"))),
+        }
+    }
+}
+
+/// Writes a file that did not exist, whole or not at all: a torn key would lose all tickets.
+fn write_once(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+
+    let aside = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    // A link refuses to replace what another start has put there meanwhile.
+    let linked = std::fs::hard_link(&aside, path);
+    std::fs::remove_file(&aside)?;
+    linked?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or_else(|| std::path::Path::new(".")))?.sync_all()
+}
