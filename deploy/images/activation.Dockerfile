@@ -5,6 +5,6 @@ COPY activation /usr/bin/activation
 COPY --chown=65532:65532 empty/ /var/lib/lictor/
 USER 65532:65532
 WORKDIR /var/lib/lictor
-EXPOSE 7080 7081
+EXPOSE 7020 7021
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/usr/bin/activation", "health"]
 ENTRYPOINT ["/usr/bin/activation"]

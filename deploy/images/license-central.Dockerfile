@@ -5,6 +5,6 @@ COPY license-central /usr/bin/license-central
 COPY --chown=65532:65532 empty/ /var/lib/lictor/
 USER 65532:65532
 WORKDIR /var/lib/lictor
-EXPOSE 7080 7081
+EXPOSE 7010 7011
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/usr/bin/license-central", "health"]
 ENTRYPOINT ["/usr/bin/license-central"]

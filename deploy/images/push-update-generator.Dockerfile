@@ -5,6 +5,6 @@ COPY push-update-generator /usr/bin/push-update-generator
 COPY --chown=65532:65532 empty/ /var/lib/lictor/
 USER 65532:65532
 WORKDIR /var/lib/lictor
-EXPOSE 7080 7081
+EXPOSE 7030 7031
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/usr/bin/push-update-generator", "health"]
 ENTRYPOINT ["/usr/bin/push-update-generator"]
