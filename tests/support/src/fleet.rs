@@ -225,7 +225,10 @@ impl Fleet {
                 ("CENTRAL_URL", url(Service::Central)),
                 ("UPDATE_URL", url(Service::Update)),
             ]),
-            Service::Update => settings.push(("LICTOR_KEYS_DIR", text(self.path("keys")))),
+            Service::Update => settings.extend([
+                ("LICTOR_KEYS_DIR", text(self.path("keys"))),
+                ("LICTOR_ALLOW_KEYS_IN_FILES", "true".to_owned()),
+            ]),
             Service::Notification => settings.extend([
                 ("LICTOR_WEBHOOK_ALLOW", "127.0.0.1/32".to_owned()),
                 (
