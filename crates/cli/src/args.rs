@@ -42,8 +42,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "URL", env = "LICTOR_NOTIFICATION", hide_env_values = true, help_heading = HEADING)]
     pub(crate) notification: Option<String>,
 
-    /// Licence server: name[:port], several separated by commas, or unix:/path [default port: 22350]
-    #[arg(long, global = true, value_name = "HOST", env = "CODEMETER_HOST", hide_env_values = true, help_heading = HEADING)]
+    /// Licence server: name[:port], several separated by commas, or unix:/path [default: CODEMETER_HOST, else
+    /// client.toml, else this machine]
+    #[arg(long, global = true, value_name = "HOST", help_heading = HEADING)]
     pub(crate) server: Option<String>,
 
     /// File with the token for the back office (the token itself: LICTOR_TOKEN)

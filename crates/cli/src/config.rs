@@ -59,6 +59,9 @@ pub struct ServerConfig {
     /// `name[:port]`, several separated by commas, or `unix:/path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Unix socket of the licence server on this machine: the way for verbs that change something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
     /// Admin token; sent only to a server whose key is pinned by `fingerprint`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token: Option<String>,
@@ -78,7 +81,11 @@ pub(crate) struct Settings {
     pub(crate) ca: Option<PathBuf>,
     pub(crate) trust: Vec<PathBuf>,
     pub(crate) address: Addresses,
+    /// Where to look for the licence server.
     pub(crate) server: Option<String>,
+    /// Where to change it when no `--server` was given: `CODEMETER_HOST` tells programs where seats are, and is no way
+    /// in for administrators.
+    pub(crate) server_socket: Option<PathBuf>,
     pub(crate) server_token: Option<String>,
     pub(crate) server_fingerprint: Option<String>,
     pub(crate) timeout: u64,
@@ -129,7 +136,14 @@ impl Settings {
                 update: given(&global.update, &file.address.update),
                 notification: given(&global.notification, &file.address.notification),
             },
-            server: given(&global.server, &file.server.address),
+            server: given(&global.server, &lookup("CODEMETER_HOST").filter(|text| !text.is_empty()))
+                .or_else(|| file.server.address.clone()),
+            server_socket: if global.server.as_ref().is_some_and(|text| !text.is_empty()) {
+                None
+            } else {
+                let unix = file.server.address.as_deref().and_then(|text| text.strip_prefix("unix:"));
+                file.server.socket.as_ref().map(&rooted).or_else(|| unix.map(PathBuf::from))
+            },
             server_token,
             server_fingerprint: lookup("LICTOR_SERVER_FINGERPRINT").or(file.server.fingerprint),
             timeout: global.timeout,
@@ -224,6 +238,21 @@ mod tests {
         assert_eq!(settings.server.as_deref(), Some("box"));
         assert_eq!(settings.firm_code, Some(7));
         assert_eq!(settings.token.as_deref(), Some("secret"));
+    }
+
+    #[test]
+    fn codemeter_host_is_no_way_in_for_administrators_and_an_explicit_server_is() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("client.toml");
+        fs::write(&path, "[server]\naddress = \"box\"\nsocket = \"s/lictor.sock\"\n").expect("file is written");
+        let host = |name: &str| (name == "CODEMETER_HOST").then(|| "seats".to_owned());
+        let mut global = Global { config: Some(path), ..Global::default() };
+        let settings = Settings::load(&global, &host).expect("settings");
+        assert_eq!(settings.server.as_deref(), Some("seats"));
+        assert_eq!(settings.server_socket, Some(folder.path().join("s/lictor.sock")));
+        global.server = Some("other".to_owned());
+        let settings = Settings::load(&global, &host).expect("settings");
+        assert_eq!((settings.server.as_deref(), settings.server_socket), (Some("other"), None));
     }
 
     #[test]

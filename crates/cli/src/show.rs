@@ -233,3 +233,62 @@ pub(crate) fn sheet(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(object: &Value) -> Vec<&str> {
+        object.as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
+    }
+
+    fn has(object: &Value, wanted: &[&str]) {
+        for key in wanted {
+            assert!(keys(object).contains(key), "{key} is missing in {object}");
+        }
+    }
+
+    #[test]
+    fn objects_carry_the_documented_keys() {
+        let sold = License { allocations: vec![Default::default()], ..License::default() };
+        let object = license(&sold);
+        has(
+            &object,
+            &["license_id", "ticket", "item", "product_code", "quantity", "state", "allocations", "expires_at"],
+        );
+        has(&object["allocations"][0], &["container", "quantity", "state"]);
+        let object = ticket(&central::Ticket { licenses: vec![sold], ..central::Ticket::default() });
+        has(&object, &["ticket", "licenses"]);
+        has(&object["licenses"][0], &["license_id", "item", "product_code", "quantity", "state"]);
+        has(
+            &entry(&Entry::default()),
+            &["product_code", "feature_map", "text", "quantity", "free", "module_of", "effective", "sources"],
+        );
+        let object = refusal_object(&Refusal { reasons: vec![RefusalReason::default()] });
+        assert_eq!(object["refused"], true);
+        has(&object["reasons"][0], &["serial", "product_code", "code", "reason", "holders", "free_at", "instead"]);
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc_and_none_is_null() {
+        let at = prost_types::Timestamp { seconds: 1_800_000_000, nanos: 500_000_000 };
+        assert_eq!(time(Some(&at)), "2027-01-15T08:00:00.500000Z");
+        assert_eq!(time(None), Value::Null);
+        assert_eq!(time_word(Some(&at)), "2027-01-15T08:00:00Z");
+    }
+
+    #[test]
+    fn a_refusal_says_everything_in_one_line_per_candidate() {
+        let refusal = Refusal {
+            reasons: vec![RefusalReason {
+                serial: "130-1".to_owned(),
+                code: 212,
+                reason: "no seat is free".to_owned(),
+                holders: vec!["sim on box".to_owned()],
+                instead: "wait".to_owned(),
+                ..RefusalReason::default()
+            }],
+        };
+        assert_eq!(refusal_lines(&refusal), ["130-1: no seat is free (212); held by sim on box; wait"]);
+    }
+}

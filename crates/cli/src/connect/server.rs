@@ -32,14 +32,18 @@ pub(crate) struct ServerLink {
 impl ServerLink {
     /// For verbs that only look: any server that answers first will do.
     pub(crate) async fn reading(settings: &Settings) -> Outcome<Self> {
-        let (host, channel) = connect(settings, pin(settings)?).await?;
+        let (host, channel) = connect(wanted(settings)?, settings.timeout, pin(settings)?).await?;
         Ok(Self { host, channel, caller: anonymous() })
     }
 
     /// For verbs that change something: over the Unix socket, or with the admin token to a server whose key is pinned.
     pub(crate) async fn changing(settings: &Settings) -> Outcome<Self> {
         let pin = pin(settings)?;
-        let (host, channel) = connect(settings, pin).await?;
+        let hosts = match &settings.server_socket {
+            Some(socket) => vec![Address::Unix(socket.clone())],
+            None => wanted(settings)?,
+        };
+        let (host, channel) = connect(hosts, settings.timeout, pin).await?;
         let caller = match (&host, settings.server_token.as_deref(), pin) {
             (Address::Unix(_), _, _) => anonymous(),
             (Address::Tcp { .. }, Some(token), Some(_)) => Caller::new(Some(token)).ok_or_else(|| {
@@ -113,17 +117,20 @@ fn pin(settings: &Settings) -> Outcome<Option<[u8; 32]>> {
     Ok(Some(pin))
 }
 
-async fn connect(settings: &Settings, pin: Option<[u8; 32]>) -> Outcome<(Address, Channel)> {
+fn wanted(settings: &Settings) -> Outcome<Vec<Address>> {
     let hosts = match settings.server.as_deref() {
         Some(list) => Address::parse_list(list),
         None => Address::from_environment(),
     };
-    let hosts = hosts.map_err(|error| Failure::usage(error.to_string(), "correct --server or CODEMETER_HOST"))?;
+    hosts.map_err(|error| Failure::usage(error.to_string(), "correct --server or CODEMETER_HOST"))
+}
+
+async fn connect(hosts: Vec<Address>, timeout: u64, pin: Option<[u8; 32]>) -> Outcome<(Address, Channel)> {
     let list: Vec<String> = hosts.iter().map(Address::to_string).collect();
     let mut mismatch = None;
     for host in hosts {
         let check = Arc::new(PinnedKey::new(pin));
-        match open(&host, settings.timeout, Arc::clone(&check)).await {
+        match open(&host, timeout, Arc::clone(&check)).await {
             Some(channel) => return Ok((host, channel)),
             None if check.refused() => mismatch = Some(host),
             None => {}

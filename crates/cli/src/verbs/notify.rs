@@ -35,8 +35,8 @@ pub(crate) enum DestinationVerbs {
     /// The secret is shown here and never again. Deliveries are signed with it as Standard Webhooks says.
     #[command(after_help = "\
 Examples:
-  lictor notify destination add https://erp.example/hooks/lictor
-  lictor notify destination add https://erp.example/hooks/lictor --type 'lictor.order.*' --type 'lictor.license.*'")]
+  lictor notify destination add --url https://erp.example/hooks/lictor
+  lictor notify destination add --url https://erp.example/hooks/lictor --type 'lictor.order.*' --type 'lictor.license.*'")]
     Add(Add),
     /// List receivers
     #[command(after_help = "Example:\n  lictor notify destination list")]
@@ -54,7 +54,7 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// https:// address; http:// only where the operator allows the host
-    #[arg(value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     url: String,
 
     /// Event types that it wants; may be given more than once [default: all]
