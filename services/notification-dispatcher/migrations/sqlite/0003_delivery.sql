@@ -1,0 +1,52 @@
+-- One event on its way to one destination. Due, leased, done or parked: nothing about it lives elsewhere.
+CREATE TABLE delivery (
+    -- dlv_…
+    id               TEXT PRIMARY KEY,
+    destination_id   TEXT NOT NULL REFERENCES destination (id),
+    event_id         TEXT NOT NULL REFERENCES event (id),
+    -- deliveries of one key reach a destination in the order of their positions
+    order_key        TEXT NOT NULL,
+    -- the order in which deliveries were made
+    position         BIGINT NOT NULL,
+    -- due, leased, done or parked
+    state            TEXT NOT NULL CHECK (state IN ('due', 'leased', 'done', 'parked')),
+    -- 1 when no earlier delivery of its key is open: only then may it be claimed
+    head             BIGINT NOT NULL,
+    -- when it may be tried next, microseconds UTC
+    next_attempt_at  BIGINT NOT NULL,
+    -- attempts so far
+    attempts         BIGINT NOT NULL,
+    -- when it was tried first, moved by the time that its destination was disabled; null before the first attempt
+    first_attempt_at BIGINT,
+    -- the running program that calls; null unless leased
+    lease_holder     TEXT,
+    -- when the lease runs out, microseconds UTC; null unless leased
+    lease_until      BIGINT,
+    -- when it was made, microseconds UTC
+    created_at       BIGINT NOT NULL,
+    UNIQUE (destination_id, event_id)
+);
+CREATE INDEX delivery_claim ON delivery (destination_id, next_attempt_at, position) WHERE state = 'due' AND head = 1;
+CREATE INDEX delivery_open ON delivery (destination_id, order_key, position) WHERE state IN ('due', 'leased');
+CREATE INDEX delivery_lease ON delivery (lease_until) WHERE state = 'leased';
+CREATE INDEX delivery_oldest ON delivery (created_at) WHERE state IN ('due', 'leased');
+CREATE INDEX delivery_event ON delivery (event_id);
+CREATE INDEX delivery_position ON delivery (position);
+
+-- Every attempt of every delivery.
+CREATE TABLE attempt (
+    delivery_id TEXT NOT NULL REFERENCES delivery (id),
+    -- 1, 2, 3 … per delivery
+    number      BIGINT NOT NULL,
+    -- when the call began, microseconds UTC
+    at          BIGINT NOT NULL,
+    -- HTTP status; 0 without an answer
+    status      BIGINT NOT NULL,
+    -- from the name look-up to the last byte, milliseconds
+    latency_ms  BIGINT NOT NULL,
+    -- taken, refused, gone, timeout, dns, connect, tls, truncated, blocked, protocol
+    result      TEXT NOT NULL,
+    -- first bytes of the answer, at most 2 KiB
+    answer      TEXT NOT NULL,
+    PRIMARY KEY (delivery_id, number)
+);

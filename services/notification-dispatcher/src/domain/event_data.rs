@@ -1,0 +1,158 @@
+//! The `data` of a notification: what an event carries, as JSON with the names of the contract. Times are RFC 3339 UTC,
+//! states and kinds are words, an option that is not set is left out.
+
+use lictor_api::{
+    convert::from_timestamp,
+    event::v1::{self as wire, event::Data},
+    types::v1 as types,
+};
+use serde_json::{Map, Value, json};
+
+/// The JSON object for what an event carries.
+pub(super) fn json_of(data: &Data) -> Value {
+    match data {
+        Data::OrderCreated(order) => order_created(order),
+        Data::TicketCreated(ticket) => json!({
+            "ticket_id": ticket.ticket_id,
+            "ticket": ticket.ticket,
+            "order_id": ticket.order_id,
+        }),
+        Data::LicenseCreated(created) => with_license(created.license.as_ref(), []),
+        Data::LicenseChanged(changed) => {
+            with_license(changed.license.as_ref(), [("previous", json!(state_word(changed.previous)))])
+        }
+        Data::LicenseWithdrawn(withdrawn) => with_license(
+            withdrawn.license.as_ref(),
+            [("pending_in_container", json!(withdrawn.pending_in_container))],
+        ),
+        Data::ActivationCompleted(done) => activation(
+            [&done.activation_id, &done.kind, &done.ticket, &done.serial, &done.container_id],
+            &done.license_ids,
+            done.counter,
+        ),
+        Data::ActivationConfirmed(done) => activation(
+            [&done.activation_id, &done.kind, &done.ticket, &done.serial, &done.container_id],
+            &done.license_ids,
+            done.counter,
+        ),
+        Data::UpdateIssued(update) => json!({
+            "container_id": update.container_id,
+            "serial": update.serial,
+            "epoch": update.epoch,
+            "from": update.from,
+            "to": update.to,
+            "reference": update.reference,
+        }),
+        Data::UpdateConfirmed(update) => json!({
+            "container_id": update.container_id,
+            "serial": update.serial,
+            "epoch": update.epoch,
+            "counter": update.counter,
+            "references": update.references,
+        }),
+        Data::ContainerSuspected(container) => json!({
+            "container_id": container.container_id,
+            "serial": container.serial,
+            "suspicion": container.suspicion,
+            "evidence": container.evidence,
+        }),
+        Data::ContainerRegistered(container) => json!({
+            "container_id": container.container_id,
+            "serial": container.serial,
+            "kind": kind_word(container.kind),
+        }),
+        Data::DestinationDisabled(destination) => json!({
+            "destination_id": destination.destination_id,
+            "reason": destination.reason,
+        }),
+    }
+}
+
+fn order_created(order: &wire::OrderCreated) -> Value {
+    let lines: Vec<Value> = order
+        .lines
+        .iter()
+        .map(|line| json!({ "item": line.item, "quantity": line.quantity, "license_ids": line.license_ids }))
+        .collect();
+    let mut object = object(json!({ "order_id": order.order_id, "customer": order.customer, "lines": lines }));
+    if !order.reference.is_empty() {
+        object.insert("reference".to_owned(), json!(order.reference));
+    }
+    Value::Object(object)
+}
+
+fn activation(names: [&String; 5], license_ids: &[String], counter: u64) -> Value {
+    let [activation_id, kind, ticket, serial, container_id] = names;
+    json!({
+        "activation_id": activation_id,
+        "kind": kind,
+        "ticket": ticket,
+        "serial": serial,
+        "container_id": container_id,
+        "license_ids": license_ids,
+        "counter": counter,
+    })
+}
+
+fn with_license<const N: usize>(license: Option<&types::License>, more: [(&str, Value); N]) -> Value {
+    let mut object = license.map(license_object).unwrap_or_default();
+    for (name, value) in more {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
+}
+
+fn license_object(license: &types::License) -> Map<String, Value> {
+    let allocations: Vec<Value> = license
+        .allocations
+        .iter()
+        .map(|allocation| {
+            json!({
+                "allocation_id": allocation.allocation_id,
+                "container": allocation.serial,
+                "quantity": allocation.quantity,
+                "state": state_word(allocation.state),
+            })
+        })
+        .collect();
+    let mut map = object(json!({
+        "license_id": license.license_id,
+        "firm_code": license.firm_code,
+        "ticket": license.ticket,
+        "item": license.item,
+        "product_code": license.product_code,
+        "quantity": license.quantity,
+        "state": state_word(license.state),
+        "allocations": allocations,
+        "order_id": license.order_id,
+        "customer": license.customer,
+    }));
+    for (name, time) in [("expires_at", &license.expires_at), ("created_at", &license.created_at)] {
+        if let Some(at) = time.as_ref().and_then(from_timestamp) {
+            map.insert(name.to_owned(), json!(at.to_string()));
+        }
+    }
+    map
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn state_word(state: i32) -> String {
+    word(types::LicenseState::try_from(state).map(|state| state.as_str_name()).ok(), "LICENSE_STATE_")
+}
+
+fn kind_word(kind: i32) -> String {
+    word(types::ContainerKind::try_from(kind).map(|kind| kind.as_str_name()).ok(), "CONTAINER_KIND_")
+}
+
+/// `LICENSE_STATE_AVAILABLE` is `available` outside; a value of a newer contract is `unknown`.
+fn word(name: Option<&'static str>, prefix: &str) -> String {
+    name.and_then(|name| name.strip_prefix(prefix))
+        .filter(|rest| *rest != "UNSPECIFIED")
+        .map_or_else(|| "unknown".to_owned(), |rest| rest.to_ascii_lowercase().replace('_', "-"))
+}

@@ -1,0 +1,290 @@
+//! One turn: everything that waits goes into one transaction. Nothing in memory changes before its commit, so a turn
+//! that failed can simply be taken again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use lictor_clock::Timestamp;
+use lictor_licensing::id::{DeliveryId, DestinationId, EventId};
+use lictor_storage::{StorageError, Tx};
+use prost::bytes::Bytes;
+
+use super::{
+    EngineOptions, Gaps,
+    call::{Finished, Running},
+    intake::{self, Taken},
+    lane::Lane,
+    settle::{self, Results},
+};
+use crate::{
+    domain::{
+        destination::{Destination, DestinationState},
+        event::Event,
+    },
+    events::own,
+    random,
+    store::{
+        attempt,
+        delivery::{self, Claimed, Key, NewDelivery},
+        destination::{self, WithSecrets},
+        event::{self, Quarantined, ReleasedEvent},
+        ledger,
+    },
+};
+
+/// What the engine remembers between turns.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The name under which this running program holds leases.
+    pub(super) holder: String,
+    pub(super) lanes: BTreeMap<DestinationId, Lane>,
+    /// The version that the lanes were loaded at.
+    pub(super) version: Option<i64>,
+    pub(super) running: HashMap<DeliveryId, Running>,
+    /// Sources with a hole.
+    pub(super) open_gaps: HashSet<String>,
+    /// Claims nothing any more.
+    pub(super) stopping: bool,
+    /// Which lane is served first; goes round.
+    pub(super) first: usize,
+}
+
+/// What waits for a turn.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) events: Vec<(Event, Bytes)>,
+    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) finished: Vec<Finished>,
+    pub(super) run_out: Vec<(DeliveryId, DestinationId)>,
+    pub(super) renew: bool,
+}
+
+/// What a turn did.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) version: i64,
+    pub(super) reloaded: Option<Vec<WithSecrets>>,
+    pub(super) taken: Taken,
+    pub(super) results: Results,
+    /// Destinations that got something to claim in this turn.
+    pub(super) stirred: HashSet<DestinationId>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) bodies: HashMap<EventId, (Bytes, Option<String>)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) destination: DestinationId,
+    pub(super) claimed: Vec<Claimed>,
+    /// Nothing more was to be had.
+    pub(super) exhausted: bool,
+    /// Looked up because the lane was unsure.
+    pub(super) next_due: Option<Option<Timestamp>>,
+}
+
+/// Everything that a turn reads.
+pub(super) struct Turn<'a> {
+    pub(super) options: &'a EngineOptions,
+    pub(super) readers: &'a Gaps,
+    pub(super) state: &'a State,
+    pub(super) work: &'a Work,
+    pub(super) now: Timestamp,
+}
+
+impl Turn<'_> {
+    pub(super) async fn take(&self, tx: &mut Tx) -> Result<Done, StorageError> {
+        let mut done = Done { version: ledger::lock(tx).await?, ..Done::default() };
+        let failed = |call: &Finished| {
+            call.attempt.as_ref().is_some_and(|attempt| attempt.result != crate::domain::outcome::AttemptResult::Taken)
+        };
+        // What other replicas saw of a failing destination counts too.
+        let mut destinations: HashMap<DestinationId, Destination> =
+            if self.state.version != Some(done.version) || self.work.finished.iter().any(failed) {
+                let all = destination::all_with_secrets(tx, self.now).await?;
+                let map = all.iter().map(|with| (with.destination.id, with.destination.clone())).collect();
+                done.reloaded = Some(all);
+                map
+            } else {
+                self.state.lanes.iter().map(|(id, lane)| (*id, lane.destination.clone())).collect()
+            };
+
+        self.settle(tx, &mut done, &mut destinations).await?;
+        let mut keys: Vec<Key> = done.results.freed.clone();
+        self.intake(tx, &mut done, &destinations, &mut keys).await?;
+        if self.work.renew && !self.state.running.is_empty() {
+            let held: Vec<DeliveryId> = self.state.running.keys().copied().collect();
+            delivery::renew(tx, &held, &self.state.holder, self.now.saturating_add(self.options.lease)).await?;
+        }
+        keys.sort();
+        keys.dedup();
+        delivery::promote(tx, &keys).await?;
+        done.stirred.extend(keys.into_iter().map(|(destination, _)| destination));
+        if !self.state.stopping {
+            self.claim(tx, &mut done, &destinations).await?;
+        }
+        Ok(done)
+    }
+
+    /// Writes what calls came to.
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        done: &mut Done,
+        destinations: &mut HashMap<DestinationId, Destination>,
+    ) -> Result<(), StorageError> {
+        let results = settle::judge(
+            &self.work.finished,
+            &self.state.running,
+            destinations,
+            self.options,
+            self.now,
+            random::number,
+        );
+        delivery::settle(tx, &results.settled, &self.state.holder).await?;
+        attempt::insert(tx, &results.attempts).await?;
+        if !results.broken.is_empty() {
+            delivery::give_back(tx, &results.broken, &self.state.holder).await?;
+        }
+        let expired: Vec<DeliveryId> = self.work.run_out.iter().map(|(id, _)| *id).collect();
+        delivery::take_back(tx, &expired, self.now).await?;
+        done.stirred.extend(self.work.run_out.iter().map(|(_, destination)| *destination));
+
+        for (id, change) in &results.health {
+            let Some(destination) = destinations.get_mut(id) else {
+                continue;
+            };
+            if destination.health != change.health || destination.note != change.note {
+                destination::write_health(tx, *id, &change.health, &change.note).await?;
+                destination.health = change.health;
+            }
+            if let Some(reason) = &change.disable
+                && destination.state.is_enabled()
+            {
+                self.disable(tx, *id, reason).await?;
+                destination.state = DestinationState::Disabled { since: self.now };
+            }
+            if change.recovered {
+                delivery::hurry(tx, *id, self.now).await?;
+                done.stirred.insert(*id);
+            }
+        }
+        done.results = results;
+        Ok(())
+    }
+
+    async fn disable(&self, tx: &mut Tx, id: DestinationId, reason: &str) -> Result<(), StorageError> {
+        if destination::disable(tx, id, reason, self.now).await? {
+            own::destination_disabled(tx, id, reason, self.now).await?;
+            ledger::destinations_changed(tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores events and makes the deliveries of those that are released.
+    async fn intake(
+        &self,
+        tx: &mut Tx,
+        done: &mut Done,
+        destinations: &HashMap<DestinationId, Destination>,
+        keys: &mut Vec<Key>,
+    ) -> Result<(), StorageError> {
+        if self.work.events.is_empty() && self.work.quarantined.is_empty() {
+            return Ok(());
+        }
+        done.taken = intake::take(
+            tx,
+            &self.work.events,
+            &self.work.quarantined,
+            self.readers,
+            &self.state.open_gaps,
+            self.now,
+        )
+        .await?;
+        let mut wanted: Vec<(&ReleasedEvent, DestinationId)> = Vec::new();
+        for released in &done.taken.released {
+            for destination in destinations.values().filter(|destination| destination.filter.wants(&released.kind)) {
+                wanted.push((released, destination.id));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let first = ledger::positions(tx, wanted.len()).await?;
+        let deliveries: Vec<NewDelivery> = wanted
+            .into_iter()
+            .zip(first..)
+            .map(|((released, destination_id), position)| NewDelivery {
+                id: DeliveryId::new(self.now, random::bytes()),
+                destination_id,
+                event_id: released.id,
+                order_key: released.order_key.clone(),
+                position,
+            })
+            .collect();
+        delivery::insert(tx, &deliveries, self.now).await?;
+        keys.extend(deliveries.into_iter().map(|delivery| (delivery.destination_id, delivery.order_key)));
+        for released in &done.taken.released {
+            done.bodies.insert(released.id, (released.body.clone(), released.traceparent.clone()));
+        }
+        Ok(())
+    }
+
+    /// Leases what may be sent now, lane by lane, within each lane's own limit and the limit of all.
+    async fn claim(
+        &self,
+        tx: &mut Tx,
+        done: &mut Done,
+        destinations: &HashMap<DestinationId, Destination>,
+    ) -> Result<(), StorageError> {
+        let ended = |id: &DestinationId| {
+            let of = |call: &&Finished| self.state.running.get(&call.id).is_some_and(|run| run.destination == *id);
+            self.work.finished.iter().filter(of).count()
+        };
+        let still_running = self.state.running.len().saturating_sub(self.work.finished.len());
+        let mut room_of_all = self.options.in_flight.saturating_sub(still_running);
+        let mut ids: Vec<DestinationId> = destinations.keys().copied().collect();
+        ids.sort();
+        if !ids.is_empty() {
+            let shift = self.state.first % ids.len();
+            ids.rotate_left(shift);
+        }
+        for id in ids {
+            let Some(destination) = destinations.get(&id) else {
+                continue;
+            };
+            let lane = self.state.lanes.get(&id);
+            let retry_now =
+                done.results.health.get(&id).and_then(|change| change.retry_at).is_some_and(|at| at <= self.now);
+            let due_now = lane.and_then(|lane| lane.next_due).is_some_and(|due| due <= self.now);
+            // A lane that was just loaded may hold anything.
+            let fresh = lane.is_none() || done.reloaded.is_some() && self.state.version != Some(done.version);
+            if !(fresh || retry_now || due_now || lane.is_some_and(|lane| lane.ready) || done.stirred.contains(&id)) {
+                continue;
+            }
+            let busy = lane.map_or(0, |lane| lane.in_flight).saturating_sub(ended(&id));
+            let open = destination.state.is_enabled() && !destination.health.rests_at(self.now);
+            let limit = destination.health.in_flight_limit(self.options.in_flight_per_destination);
+            let asked = if open { limit.saturating_sub(busy).min(room_of_all) } else { 0 };
+            if asked == 0 {
+                done.stirred.insert(id);
+                continue;
+            }
+            let claimed =
+                delivery::claim(tx, id, asked, &self.state.holder, self.now, self.options.lease).await?;
+            room_of_all -= claimed.len();
+            let exhausted = claimed.len() < asked;
+            let unsure = fresh || due_now || lane.is_none_or(|lane| lane.unsure);
+            let next_due =
+                if exhausted && unsure { Some(delivery::next_due(tx, id).await?) } else { None };
+            done.claims.push(Claim { destination: id, claimed, exhausted, next_due });
+        }
+        let missing: Vec<EventId> = done
+            .claims
+            .iter()
+            .flat_map(|claim| &claim.claimed)
+            .map(|claimed| claimed.event_id)
+            .filter(|id| !done.bodies.contains_key(id))
+            .collect();
+        done.bodies.extend(event::bodies(tx, &missing).await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading a producer's feed from where the cursor stands: at start, at every interval, and when a hole was seen. What the
+//! broker never brought comes this way, so everything also works without any broker.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lictor_api::event::v1 as wire;
+use lictor_storage::{Database, inbox};
+use prost::Message;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::producer::Feed;
+use crate::{
+    domain::event::{EVENT_BYTES, Event, EventError, NAME_BYTES},
+    engine::{EngineHandle, Intake},
+    store::{CONSUMER, event::Quarantined},
+};
+
+/// Events asked for at once.
+const PAGE: u32 = 500;
+/// What overtook another event on the broker is usually there in a moment; only then is the producer asked.
+const GAP_PATIENCE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// One producer and how it is read.
+#[derive(Debug)]
+pub struct Puller {
+    /// Its name in `source` of its events.
+    pub source: String,
+    /// Where it is read.
+    pub feed: Feed,
+    /// Pause between two readings when nothing is missing.
+    pub every: Duration,
+    /// Rung when a hole was seen.
+    pub gap: Arc<Notify>,
+    /// True after a reading that came to the end.
+    pub reached: Arc<AtomicBool>,
+}
+
+/// Why a reading did not come to the end of the feed.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the producer does not answer: {0}")]
+    Feed(#[from] tonic::Status),
+    #[error("the own database does not answer: {0}")]
+    Storage(#[from] lictor_storage::StorageError),
+    #[error(transparent)]
+    NotTaken(#[from] crate::engine::NotTaken),
+    #[error("the feed gave {0} events after number {1} and none of them counts on from there")]
+    NoWayOn(usize, u64),
+}
+
+/// Reads until `stop`.
+pub async fn pull(
+    puller: Puller,
+    db: Database,
+    engine: EngineHandle,
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut pause = FIRST_PAUSE;
+    while !stop.is_cancelled() {
+        let read = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            read = read_to_end(&puller, &db, &engine) => read,
+        };
+        let wait = match read {
+            Ok(()) => {
+                pause = FIRST_PAUSE;
+                puller.reached.store(true, Ordering::Relaxed);
+                puller.every
+            }
+            Err(broken) => {
+                // Said once per outage; it is tried again and again.
+                if puller.reached.swap(false, Ordering::Relaxed) || pause == FIRST_PAUSE {
+                    tracing::warn!(source = puller.source, reason = %broken, "the feed cannot be read to its end");
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause.min(puller.every.max(FIRST_PAUSE))
+            }
+        };
+        let next = Instant::now() + wait;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until(next) => {}
+            () = puller.gap.notified() => tokio::time::sleep(GAP_PATIENCE).await,
+        }
+    }
+    Ok(())
+}
+
+async fn read_to_end(puller: &Puller, db: &Database, engine: &EngineHandle) -> Result<(), Broken> {
+    loop {
+        let after = inbox::cursor(db, CONSUMER, &puller.source).await?;
+        let page = puller.feed.page(after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        let count = page.len();
+        let mut intake = Intake::default();
+        for event in page {
+            match checked(event, &puller.source) {
+                Ok(event) => intake.events.push(event),
+                Err(quarantined) => intake.quarantined.push(quarantined),
+            }
+        }
+        engine.take(intake).await?;
+        if inbox::cursor(db, CONSUMER, &puller.source).await? <= after {
+            return Err(Broken::NoWayOn(count, after));
+        }
+    }
+}
+
+/// Checks an event that came from the service `source`.
+pub(super) fn checked(event: wire::Event, source: &str) -> Result<Event, Quarantined> {
+    let size = event.encoded_len();
+    // Nothing that a table cannot hold may come through: it would be brought again for ever.
+    let sequence = i64::try_from(event.sequence).map_or(0, |_| event.sequence);
+    let plain = (1..=NAME_BYTES).contains(&source.len()) && source.bytes().all(|byte| byte.is_ascii_graphic());
+    let source = if plain { source } else { "unknown" };
+    let foreign = event.source != source;
+    let payload = event.encode_to_vec();
+    let reason = if size > EVENT_BYTES {
+        EventError::TooLarge
+    } else if foreign {
+        EventError::Foreign
+    } else {
+        match Event::try_from(event) {
+            Ok(event) => return Ok(event),
+            Err(reason) => reason,
+        }
+    };
+    tracing::error!(source, sequence, %reason, "an event was put into quarantine");
+    Err(Quarantined { source: source.to_owned(), sequence, reason, payload })
+}

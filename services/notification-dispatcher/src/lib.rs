@@ -1,0 +1,159 @@
+//! The notification dispatcher: takes every event in, keeps it, and delivers it as a signed webhook until the receiver has
+//! taken it.
+//!
+//! Events come from the broker for speed and from each producer's feed for truth ([`events`]). They are stored once, and
+//! the [`engine`] turns them into deliveries and calls. [`domain`] holds the rules, [`store`] the tables,
+//! [`transmission`] the ways out.
+
+pub mod domain;
+pub mod engine;
+pub mod events;
+pub mod grpc;
+mod measuring;
+pub mod metrics;
+mod random;
+pub mod settings;
+pub mod store;
+pub mod transmission;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use lictor_clock::SharedClock;
+use lictor_runtime::{Frame, Running, StartError};
+use lictor_storage::{Database, DatabaseOptions, StorageError};
+use tokio::sync::Notify;
+
+use crate::{
+    engine::{Engine, EngineHandle, EngineOptions, Gaps},
+    events::{SOURCE, producer::Feed, pull, speed},
+    metrics::DispatcherMetrics,
+    store::{MIGRATIONS, SCHEMA},
+    transmission::{
+        Carrier,
+        guard::SystemNames,
+        webhook::{Sender, WebhookOptions},
+    },
+};
+
+pub use settings::Settings;
+
+/// Starts the service.
+///
+/// # Errors
+/// A port is taken, the database cannot be reached or migrated, or a setting cannot work.
+pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
+    lictor_runtime::install_crypto_provider();
+    let frame = Frame::bind(SOURCE, &settings.listen).await?;
+    let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
+    let allow = Arc::new(settings.webhook_allow.clone());
+    let webhooks = WebhookOptions {
+        deadline: settings.webhook_deadline,
+        allow: Arc::clone(&allow),
+        extra_ca: settings.webhook_ca.clone(),
+    };
+    let carrier = Carrier::new(Sender::new(webhooks, Arc::new(SystemNames))?, clock.clone());
+    let feeds = remote_feeds(&settings, &clock)?;
+
+    let db = Database::connect(settings.database_url.expose(), &DatabaseOptions::for_schema(SCHEMA))
+        .await
+        .map_err(cannot_store)?;
+    db.migrate(MIGRATIONS, clock.now()).await.map_err(cannot_store)?;
+
+    let gaps: Gaps = feeds
+        .iter()
+        .map(|(source, _)| source.clone())
+        .chain([SOURCE.to_owned()])
+        .map(|source| (source, Arc::new(Notify::new())))
+        .collect();
+    let metrics = DispatcherMetrics::new(frame.metrics());
+    let (engine, handle) =
+        Engine::new(db.clone(), clock.clone(), options(&settings), carrier, metrics.clone(), gaps.clone());
+    let life = frame.lifecycle();
+    life.spawn("engine", engine::run(engine, life.soft()));
+    life.spawn("measuring", measuring::run(db.clone(), clock.clone(), metrics, life.soft()));
+    take_in(&settings, &frame, feeds, &gaps, &db, &handle, &clock);
+
+    let works = handle.clone();
+    frame.readiness().add("deliveries", move || {
+        let works = works.works();
+        async move { if works { Ok(()) } else { Err("no deliveries can be written at the moment".to_owned()) } }
+    });
+    let closing = db.clone();
+    life.on_stop(async move { closing.close().await });
+    let desk = grpc::Desk { db, clock, engine: handle, allow };
+    let routes = grpc::routes(&desk);
+    Ok(frame.serve(routes, gate))
+}
+
+/// Starts what brings events in: the broker's queue and one reader per feed, the own outbox included.
+fn take_in(
+    settings: &Settings,
+    frame: &Frame,
+    feeds: Vec<(String, Feed)>,
+    gaps: &Gaps,
+    db: &Database,
+    handle: &EngineHandle,
+    clock: &SharedClock,
+) {
+    let life = frame.lifecycle();
+    if let Some(broker) = settings.broker.clone() {
+        life.spawn("broker", speed::consume(broker.clone(), handle.clone(), life.soft()));
+        let (db, clock, metrics, soft) = (db.clone(), clock.clone(), frame.metrics().clone(), life.soft());
+        life.spawn("relay", async move { lictor_broker::relay(db, broker, SOURCE, clock, &metrics, soft).await });
+    }
+    let own = (SOURCE.to_owned(), Feed::Own(db.clone()));
+    let mut reached = HashMap::new();
+    for (source, feed) in feeds.into_iter().chain([own]) {
+        let Some(gap) = gaps.get(&source).cloned() else {
+            continue;
+        };
+        let end = Arc::new(AtomicBool::new(false));
+        reached.insert(source.clone(), Arc::clone(&end));
+        let puller = pull::Puller { source, feed, every: settings.pull_every, gap, reached: end };
+        life.spawn("feed", pull::pull(puller, db.clone(), handle.clone(), life.soft()));
+    }
+    // A producer that is down keeps nobody from working; when none can be read, nothing comes in.
+    reached.remove(SOURCE);
+    frame.readiness().add("events", move || {
+        let some = reached.is_empty() || reached.values().any(|end| end.load(Ordering::Relaxed));
+        async move { if some { Ok(()) } else { Err("no producer's events can be read".to_owned()) } }
+    });
+}
+
+fn remote_feeds(settings: &Settings, clock: &SharedClock) -> Result<Vec<(String, Feed)>, StartError> {
+    let token = settings.auth.service_tokens(SOURCE, clock.clone())?;
+    let ca = settings.producers_ca.as_deref();
+    settings
+        .producers
+        .0
+        .iter()
+        .map(|(source, address)| Ok((source.clone(), Feed::remote(address, ca, token.clone())?)))
+        .collect()
+}
+
+fn options(settings: &Settings) -> EngineOptions {
+    EngineOptions {
+        schedule: settings.schedule.clone(),
+        give_up: settings.give_up,
+        in_flight_per_destination: settings.in_flight_per_destination,
+        in_flight: settings.in_flight,
+        lease: settings.lease,
+        sweep_every: settings.sweep_every,
+        // The rest of the grace is for writing results and giving leases back.
+        drain: settings.listen.shutdown_grace.mul_f64(0.7),
+    }
+}
+
+fn cannot_store(error: StorageError) -> StartError {
+    match error {
+        StorageError::Settings(what) => StartError::Settings(what),
+        StorageError::Unavailable { ref what, .. } => StartError::Unreachable(what.clone()),
+        other => StartError::failed("the database cannot be used; next: see the log", other),
+    }
+}
