@@ -8,7 +8,7 @@
 //! let command = Command { caller: "usr_7", method: "CreateOrder", request_id: "8f0…", body };
 //! let answer = match command::begin(&mut tx, &command, now).await? {
 //!     Begun::Replay(answer) => return Ok(answer),
-//!     Begun::Conflict => unimplemented!("answer with the error code for a conflict"),
+//!     Begun::Conflict => return Ok(Vec::new()), // the service answers with `ErrorCode::RequestIdReused`
 //!     Begun::Fresh(open) => {
 //!         let answer = b"encoded response".to_vec(); // … the change itself, in the same transaction …
 //!         command::finish(&mut tx, open, &answer).await?;

@@ -8,7 +8,7 @@ use std::{
 
 use lictor_clock::Timestamp;
 use sqlx::{
-    AnyPool, AssertSqlSafe, Connection,
+    AnyConnection, AnyPool, AssertSqlSafe, Connection,
     any::{AnyConnectOptions, AnyPoolOptions},
 };
 use tokio::{
@@ -70,9 +70,10 @@ impl Database {
             .parse()
             .map_err(|_| StorageError::Settings("the database URL is malformed; next: write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:///PATH".to_owned()))?;
         let set_up = target.set_up(&options.schema);
+        wait_until_reachable(&connect_options, &set_up, &target, options.start_deadline).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(options.max_connections.clamp(1, 100))
-            .acquire_timeout(ACQUIRE_DEADLINE.min(options.start_deadline.max(Duration::from_millis(100))))
+            .acquire_timeout(ACQUIRE_DEADLINE)
             .test_before_acquire(target.dialect == Dialect::Postgres)
             .after_connect(move |connection, _| {
                 let set_up = set_up.clone();
@@ -82,8 +83,6 @@ impl Database {
                 })
             })
             .connect_lazy_with(connect_options);
-
-        wait_until_reachable(&pool, &target, options.start_deadline).await?;
         Ok(Self {
             pool,
             dialect: target.dialect,
@@ -234,32 +233,49 @@ fn check_schema(schema: &str) -> Result<(), StorageError> {
     ))
 }
 
-async fn wait_until_reachable(pool: &AnyPool, target: &Target, deadline: Duration) -> Result<(), StorageError> {
+/// Tries with a connection of its own, because the pool keeps the reason of a failed set-up to itself.
+async fn wait_until_reachable(
+    options: &AnyConnectOptions,
+    set_up: &str,
+    target: &Target,
+    deadline: Duration,
+) -> Result<(), StorageError> {
     let end = Instant::now() + deadline;
     let mut told = false;
     loop {
-        let error = match pool.acquire().await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let error = match tokio::time::timeout_at(end, try_once(options, set_up)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(too_late(target, deadline, None)),
         };
         if let Some(refused) = cannot_get_better(&error, target) {
             return Err(refused);
         }
         if Instant::now() + START_PAUSE >= end {
-            let seconds = deadline.as_secs();
-            return Err(StorageError::Unavailable {
-                what: format!(
-                    "{} did not answer within {seconds} s; next: start it, or correct the database URL",
-                    target.shown
-                ),
-                source: Some(error),
-            });
+            return Err(too_late(target, deadline, Some(error)));
         }
         if !told {
             tracing::warn!(database = %target.shown, error = %error, "database does not answer yet, waiting");
             told = true;
         }
         tokio::time::sleep(START_PAUSE).await;
+    }
+}
+
+async fn try_once(options: &AnyConnectOptions, set_up: &str) -> Result<(), sqlx::Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    sqlx::raw_sql(AssertSqlSafe(set_up.to_owned())).execute(&mut connection).await?;
+    connection.close().await
+}
+
+fn too_late(target: &Target, deadline: Duration, source: Option<sqlx::Error>) -> StorageError {
+    let seconds = deadline.as_secs_f32();
+    StorageError::Unavailable {
+        what: format!(
+            "{} did not answer within {seconds} s; next: start it, or correct the database URL",
+            target.shown
+        ),
+        source,
     }
 }
 
