@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Builds the images lictor/<service> from the binaries of this tree.
 #   deploy/build-images.sh [TAG]            tag: `local` unless given
-# Environment: LICTOR_BASE_IMAGE for the example application (default debian:bookworm-slim; deploy/air-gap makes one
+# Environment: LICTOR_BIN_DIR to take programs that are built already; LICTOR_BASE_IMAGE for the example application (default debian:bookworm-slim; deploy/air-gap makes one
 # without a registry), DOCKER_HOST as usual.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag=${1:-local}
 programs=(license-central activation push-update-generator notification-dispatcher license-server lictor)
 
-cargo build --locked --quiet $(printf -- '--bin %s ' "${programs[@]}")
-built=target/$(rustc -vV | sed -n 's/^host: //p')/debug
+built=${LICTOR_BIN_DIR:-}
+if [ -z "$built" ]; then
+  cargo build --locked --quiet $(printf -- '--bin %s ' "${programs[@]}")
+  built=target/$(rustc -vV | sed -n 's/^host: //p')/debug
+fi
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
