@@ -85,6 +85,15 @@ impl Frame {
         self.pages = std::mem::take(&mut self.pages).merge(pages);
     }
 
+    /// Serves the HTTP listener alone and gives the gRPC listener away: for a service that accepts its callers in its own
+    /// way. What it runs on it belongs into the life of the returned [`Running`].
+    pub fn serve_http_only(self) -> (TcpListener, Running) {
+        let router = admin::router(self.readiness.clone(), self.metrics.clone(), &self.lifecycle).merge(self.pages);
+        self.lifecycle.spawn("http", admin::serve(self.http, router, self.lifecycle.clone()));
+        tracing::info!(service = self.name, grpc = %self.addresses.grpc, http = %self.addresses.http, "serving");
+        (self.grpc, Running::new(self.addresses, self.lifecycle))
+    }
+
     /// Serves `routes` behind `gate`. gRPC health is added and open.
     pub fn serve(self, routes: Routes, gate: Gate) -> Running {
         let reporter = HealthReporter::new();

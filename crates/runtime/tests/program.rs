@@ -1,7 +1,7 @@
 //! The program around a service, as a real process: arguments, signals, exit codes. Starts itself again as the service.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -63,17 +63,13 @@ fn finish(arguments: &[&str], env: &[(&str, &str)]) -> Outcome {
 /// A serving child and its HTTP address.
 fn serving(env: &[(&str, &str)]) -> (Child, String) {
     let mut child = child(&[], env).spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    loop {
-        line.clear();
-        assert!(lines.read_line(&mut line).expect("readable") > 0, "it ended before serving");
-        if let Some(address) = line.trim().strip_prefix("http=") {
-            let address = address.to_owned();
-            // Keeps the pipe empty.
-            std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-            return (child, address);
-        }
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let address = lines.by_ref().find_map(|line| line.strip_prefix("http=").map(str::to_owned));
+    // Keeps the pipe empty.
+    std::thread::spawn(move || lines.for_each(drop));
+    match address {
+        Some(address) => (child, address),
+        None => panic!("it ended before serving: {:?}", child.wait()),
     }
 }
 
@@ -129,15 +125,15 @@ fn signals_stop_it_in_order_and_a_second_one_at_once() {
     }
     let (mut child, _) = serving(&[("MOOD", "stubborn"), ("SHUTDOWN_GRACE", "1m")]);
     signal(&child, rustix::process::Signal::TERM);
-    // The second signal counts only after the first was seen; repeated until it ends.
+    // The second signal counts only after the first was seen, so they are repeated until it ends.
     let end = Instant::now() + Duration::from_secs(10);
     let code = loop {
         if let Some(status) = child.try_wait().expect("a status") {
             break status.code();
         }
         assert!(Instant::now() < end, "it does not end");
-        std::thread::sleep(Duration::from_millis(50));
         signal(&child, rustix::process::Signal::TERM);
+        std::thread::yield_now();
     };
     assert_eq!(code, Some(130));
 }
