@@ -33,7 +33,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The container and how far its chain is now; nothing when it stays unknown.
-    pub chain: Option<Chain>,
+    pub chain: Option<Box<Chain>>,
     /// What the container says.
     pub context: Context,
     /// What is said to it.
@@ -50,7 +50,7 @@ pub struct Intake {
 
 /// A try under the chain's lock.
 enum Attempt {
-    Done(Option<Chain>, Verdict),
+    Done(Option<Box<Chain>>, Verdict),
     /// Segments are on their way; they are finished first, so that the container cannot know more than the tables.
     InWork,
 }
@@ -116,7 +116,7 @@ impl Intake {
                 } else {
                     verdict
                 };
-                Ok(Attempt::Done(Some(chain), verdict))
+                Ok(Attempt::Done(Some(Box::new(chain)), verdict))
             }
             known => self.weigh(tx, visit, chain, known == Known::NumberTaken).await,
         }
@@ -177,7 +177,7 @@ impl Intake {
         store::context::insert(&mut tx, &visit.taken(verdict), now).await?;
         store::context::accept(&mut tx, &visit.key, visit.file, now).await?;
         tx.commit().await?;
-        Ok(Attempt::Done(Some(chain), verdict))
+        Ok(Attempt::Done(Some(Box::new(chain)), verdict))
     }
 
     /// A further context: what it proves counts, what it shows is compared with what was issued.
@@ -218,7 +218,7 @@ impl Intake {
             store::context::accept(&mut tx, &visit.key, visit.file, now).await?;
         }
         tx.commit().await?;
-        Ok(Attempt::Done(Some(chain), verdict))
+        Ok(Attempt::Done(Some(Box::new(chain)), verdict))
     }
 
     async fn place(&self, tx: &mut Tx, visit: &Visit<'_>, chain: &Chain) -> Result<Option<Place>, Failure> {

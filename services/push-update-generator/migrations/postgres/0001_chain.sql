@@ -85,7 +85,7 @@ CREATE TABLE segment (
     -- Chain head before it.
     prev_head     BYTEA NOT NULL,
     -- The same as from_k, empty for the first segment of an epoch: makes the chain a foreign key.
-    follows       BIGINT CHECK ((follows IS NULL AND from_k = 0) OR follows = from_k),
+    follows       BIGINT CHECK (COALESCE(follows, 0) = from_k),
     -- Chain head after it.
     head          BYTEA NOT NULL,
     -- Digest of the vendor-owned state after it.
