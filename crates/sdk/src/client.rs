@@ -1,0 +1,327 @@
+//! A running program as a client of licence servers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use lictor_api::server::v1 as wire;
+use lictor_clock::{SharedClock, SystemClock};
+use lictor_signing::{GrantStatement, PublicKey, RootError};
+use tokio::sync::Mutex;
+use tonic::Code;
+
+use crate::connection::{ConnectError, Connection};
+use crate::error::{AcquireError, Refusal, TrustError};
+use crate::request::Request;
+use crate::seat::{self, Seat};
+use crate::trust::{Asked, Trust, open_grant};
+use crate::{Address, AddressError};
+
+/// How often one server is asked when it goes away in the middle.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The list of servers is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// What should be trusted is not a signed root document.
+    #[error("the vendor's root cannot be trusted: {0}")]
+    Root(#[from] RootError),
+    /// The licence information file cannot be read.
+    #[error("the licence information file cannot be used: {0}")]
+    LicenseInformation(String),
+    /// Nothing is trusted, so no server could be believed.
+    #[error("no vendor root is given: call trust_root or trust_lif")]
+    NoTrust,
+    /// The machine gives no random bytes.
+    #[error("the machine gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Collects what a [`Client`] needs.
+#[derive(Debug, Default)]
+pub struct ClientBuilder {
+    trust: Trust,
+    servers: Option<Vec<Address>>,
+    clock: Option<SharedClock>,
+    key_seed: Option<[u8; 32]>,
+    problem: Option<BuildError>,
+}
+
+impl ClientBuilder {
+    /// Trusts the vendor of a root document, usually compiled in with `include_bytes!`.
+    #[must_use]
+    pub fn trust_root(mut self, root_document: &[u8]) -> Self {
+        if let Err(error) = self.trust.add_root(root_document) {
+            self.problem.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Trusts the vendor of a licence information file.
+    #[must_use]
+    pub fn trust_lif(mut self, lif: &[u8]) -> Self {
+        match lictor_license_file::lif::read(lif).map(|opened| opened.root) {
+            Ok(root) => self.trust.add(root),
+            Err(error) => {
+                self.problem.get_or_insert(BuildError::LicenseInformation(error.to_string()));
+            }
+        }
+        self
+    }
+
+    /// Where to look, instead of `CODEMETER_HOST`: `name[:port]`, several separated by commas, or `unix:/path`.
+    #[must_use]
+    pub fn server(mut self, list: &str) -> Self {
+        match Address::parse_list(list) {
+            Ok(addresses) => self.servers = Some(addresses),
+            Err(error) => {
+                self.problem.get_or_insert(error.into());
+            }
+        }
+        self
+    }
+
+    /// Another clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The secret of the client key, instead of a fresh one: a program that was started anew within its reconnect grace
+    /// can ask for its seat again with the same key and request id. Keep it as secret as any private key.
+    #[must_use]
+    pub const fn key_seed(mut self, seed: [u8; 32]) -> Self {
+        self.key_seed = Some(seed);
+        self
+    }
+
+    /// Makes the client. It connects when it is first used.
+    ///
+    /// # Errors
+    /// The first thing that was wrong in any call before.
+    pub fn build(self) -> Result<Client, BuildError> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        if self.trust.is_empty() {
+            return Err(BuildError::NoTrust);
+        }
+        let servers = match self.servers {
+            Some(servers) => servers,
+            None => Address::from_environment()?,
+        };
+        let seed = match self.key_seed {
+            Some(seed) => seed,
+            None => random().map_err(BuildError::Random)?,
+        };
+        let key = SigningKey::from_bytes(&seed);
+        let public = PublicKey::from_bytes(key.verifying_key().as_bytes())
+            .expect("the public half of a generated key is a sound key");
+        Ok(Client(Arc::new(Inner {
+            trust: self.trust,
+            servers,
+            clock: self.clock.unwrap_or_else(SystemClock::shared),
+            tls: crate::tls::client_config(),
+            key,
+            public,
+            connections: Mutex::default(),
+        })))
+    }
+}
+
+/// One running copy of a protected program. Clones are the same copy: all their seats belong to one client key.
+#[derive(Clone)]
+pub struct Client(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    trust: Trust,
+    servers: Vec<Address>,
+    pub(crate) clock: SharedClock,
+    tls: Arc<rustls::ClientConfig>,
+    key: SigningKey,
+    public: PublicKey,
+    connections: Mutex<HashMap<Address, Arc<Connection>>>,
+}
+
+impl Client {
+    /// Starts to build a client.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// The public key of this client.
+    #[must_use]
+    pub fn public_key(&self) -> &PublicKey {
+        &self.0.public
+    }
+
+    /// Takes a seat from the first server that has one. A lost answer is asked for again under the same request id, so
+    /// it never costs a second seat.
+    ///
+    /// # Errors
+    /// [`AcquireError::Refused`] with every reason when servers answered but none has a seat; the other kinds say why no
+    /// server could be asked or believed.
+    pub async fn acquire(&self, request: Request) -> Result<Seat, AcquireError> {
+        let mut id = [0; 16];
+        match request.id {
+            Some(given) => id = given,
+            None => getrandom::fill(&mut id).map_err(|error| self.local_failure(&error))?,
+        }
+        let nonce = random().map_err(|error| self.local_failure(&error))?;
+        let mut reasons = Vec::new();
+        let mut unreachable = Vec::new();
+        let mut other = None;
+        for address in &self.0.servers {
+            match self.acquire_from(address, &request, &id, &nonce).await {
+                Ok(seat) => return Ok(seat),
+                Err(AcquireError::Refused(refusal)) => reasons.extend(refusal.reasons),
+                Err(AcquireError::Unreachable(tried)) => unreachable.extend(tried),
+                Err(error) => other = other.or(Some(error)),
+            }
+        }
+        // A server that can be believed says more than one that cannot, and that one more than silence.
+        if !reasons.is_empty() {
+            return Err(AcquireError::Refused(Refusal { reasons }));
+        }
+        Err(other.unwrap_or(AcquireError::Unreachable(unreachable)))
+    }
+
+    fn local_failure(&self, error: &getrandom::Error) -> AcquireError {
+        let reason = format!("this machine gives no random bytes: {error}");
+        AcquireError::Unreachable(self.0.servers.iter().map(|address| (address.clone(), reason.clone())).collect())
+    }
+
+    async fn acquire_from(
+        &self,
+        address: &Address,
+        request: &Request,
+        id: &[u8; 16],
+        nonce: &[u8; 32],
+    ) -> Result<Seat, AcquireError> {
+        let mut last = String::new();
+        let mut certificate_missed = false;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE * attempt).await;
+            }
+            let connection = match self.0.connection(address).await {
+                Ok(connection) => connection,
+                Err(ConnectError::NotTrusted(reason)) => {
+                    return Err(AcquireError::NotTrusted { address: address.clone(), reason });
+                }
+                Err(ConnectError::Unreachable(reason)) => {
+                    last = reason;
+                    continue;
+                }
+            };
+            let asked_at = self.0.clock.boottime();
+            let message = request.to_wire(id, self.0.public.as_bytes(), nonce, connection.proof());
+            let answer = match connection.seats.clone().acquire(message).await {
+                Ok(answer) => answer.into_inner(),
+                Err(status) if may_retry(&status) => {
+                    connection.give_up();
+                    status.message().clone_into(&mut last);
+                    continue;
+                }
+                Err(status) => {
+                    let problem = lictor_api::error::problem(&status);
+                    return Err(AcquireError::Failed { address: address.clone(), problem });
+                }
+            };
+            connection.proved();
+            let grant = match answer.outcome {
+                Some(wire::acquire_response::Outcome::Grant(grant)) => grant,
+                Some(wire::acquire_response::Outcome::Refusal(refusal)) => {
+                    return Err(AcquireError::Refused(refusal.into()));
+                }
+                None => return Err(self.not_trusted(address, TrustError::Malformed("the answer is empty"))),
+            };
+            match self.believe(&connection, request, nonce, &grant) {
+                Ok(statement) => {
+                    return Ok(seat::hold(
+                        Arc::clone(&self.0),
+                        address.clone(),
+                        connection,
+                        statement,
+                        &grant,
+                        asked_at,
+                    ));
+                }
+                // The firm may have come to the server after this connection was made: ask it once more who it is.
+                Err(TrustError::NoCertificate(_)) if !certificate_missed => {
+                    certificate_missed = true;
+                    connection.give_up();
+                    last = "its certificates changed".to_owned();
+                }
+                Err(reason) => return Err(self.not_trusted(address, reason)),
+            }
+        }
+        Err(AcquireError::Unreachable(vec![(address.clone(), last)]))
+    }
+
+    fn believe(
+        &self,
+        connection: &Connection,
+        request: &Request,
+        nonce: &[u8; 32],
+        grant: &wire::Grant,
+    ) -> Result<GrantStatement, TrustError> {
+        let certificate = connection.certificate(request.firm_code)?;
+        let asked = Asked {
+            client_key: &self.0.public,
+            nonce,
+            firm_code: request.firm_code,
+            product_code: request.product_code,
+            feature_map: request.feature_map,
+        };
+        open_grant(certificate, &grant.statement, &asked)
+    }
+
+    fn not_trusted(&self, address: &Address, reason: TrustError) -> AcquireError {
+        AcquireError::NotTrusted { address: address.clone(), reason }
+    }
+}
+
+impl Inner {
+    /// The live connection to a server, or a new one. Callers that come while one is being made wait for it.
+    pub(crate) async fn connection(&self, address: &Address) -> Result<Arc<Connection>, ConnectError> {
+        let mut connections = self.connections.lock().await;
+        if let Some(connection) = connections.get(address)
+            && !connection.is_broken()
+        {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(Connection::open(address, &self.tls, &self.trust, &self.key).await?);
+        connections.insert(address.clone(), Arc::clone(&connection));
+        Ok(connection)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("servers", &self.0.servers).field("key", &self.0.public).finish_non_exhaustive()
+    }
+}
+
+/// Whether the connection failed and not the call: the same message may be sent again on a new connection. What a licence
+/// server says by itself always has details.
+pub(crate) fn may_retry(status: &tonic::Status) -> bool {
+    status.details().is_empty()
+        && matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded | Code::Internal
+        )
+}
+
+fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,203 @@
+//! One firm's part of the container: its roots, what its chain says, and its entries ready to be asked.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lictor_license_file::apply::KeyChange;
+use lictor_license_file::device::DeviceCounters;
+use lictor_license_file::evidence::{self, Evidence};
+use lictor_license_file::segment::ProductKey;
+use lictor_license_file::state::{Entry, VendorState};
+use lictor_licensing::effective::EffectiveEntry;
+use lictor_licensing::id::{FirmCode, LicenseId, ProductCode};
+use lictor_licensing::item::Part;
+use lictor_licensing::pool::ItemSeats;
+use lictor_licensing::state::{EntryState, PartState};
+use lictor_signing::TrustedRoot;
+
+/// A firm that may put licences into the container.
+#[derive(Debug)]
+pub struct Firm {
+    /// Root documents, oldest first; programs that know an older one follow them.
+    pub roots: Vec<Vec<u8>>,
+    /// The newest of them.
+    pub trusted: TrustedRoot,
+    /// What the firm's chain says.
+    pub vendor: VendorState,
+    /// Keys of licensed products.
+    pub keys: BTreeMap<ProductCode, ProductKey>,
+    /// Number of the last context.
+    pub context_sequence: u64,
+    /// What was seen that should not be.
+    pub evidence: Vec<Evidence>,
+    /// The licences.
+    pub licenses: BTreeMap<LicenseId, License>,
+    /// Where the entries of a product are: licence and place among its entries.
+    by_product: HashMap<ProductCode, Vec<(LicenseId, usize)>>,
+}
+
+/// A licence, resolved once per import.
+#[derive(Debug)]
+pub struct License {
+    /// As the vendor's chain has it.
+    pub source: Entry,
+    /// Every part with what it inherits, the product item first.
+    pub entries: Vec<EffectiveEntry>,
+    /// What the device adds.
+    pub state: EntryState,
+    /// Who holds its seats.
+    pub seats: ItemSeats,
+}
+
+impl License {
+    fn load(source: &Entry) -> Result<Self, String> {
+        let item = source.product_item().map_err(|error| error.to_string())?;
+        let entries = EffectiveEntry::all_of(&item);
+        let seats = ItemSeats::new(&entries);
+        Ok(Self { source: source.clone(), entries, state: EntryState::default(), seats })
+    }
+
+    /// The same holders and device state under what the vendor says now.
+    fn reloaded(&self, source: &Entry) -> Result<Self, String> {
+        let mut next = Self::load(source)?;
+        next.seats = self.seats.reshaped(&next.entries, |part| next.entry(part).map(EffectiveEntry::part));
+        next.state = self.state.clone();
+        Ok(next)
+    }
+
+    /// A part as it counts.
+    #[must_use]
+    pub fn entry(&self, part: Part) -> Option<&EffectiveEntry> {
+        self.entries.get(part.index())
+    }
+}
+
+impl Firm {
+    /// A firm without licences yet.
+    ///
+    /// # Errors
+    /// When the root documents do not follow each other.
+    pub fn new(vendor: VendorState, roots: Vec<Vec<u8>>) -> Result<Self, String> {
+        let (first, rest) = roots.split_first().ok_or("a firm has at least one root document")?;
+        let trusted = TrustedRoot::trust(first).map_err(|error| error.to_string())?;
+        let trusted = follow(trusted, rest)?;
+        let mut firm = Self {
+            roots,
+            trusted,
+            vendor: vendor.clone(),
+            keys: BTreeMap::new(),
+            context_sequence: 0,
+            evidence: Vec::new(),
+            licenses: BTreeMap::new(),
+            by_product: HashMap::new(),
+        };
+        firm.set_vendor_state(vendor)?;
+        Ok(firm)
+    }
+
+    /// The firm code.
+    #[must_use]
+    pub const fn code(&self) -> FirmCode {
+        self.vendor.firm_code
+    }
+
+    /// Moves on to newer root documents.
+    ///
+    /// # Errors
+    /// When they do not follow.
+    pub fn follow_roots(&mut self, roots: &[Vec<u8>]) -> Result<(), String> {
+        self.trusted = follow(self.trusted.clone(), roots)?;
+        self.roots.extend_from_slice(roots);
+        Ok(())
+    }
+
+    /// Takes over what the chain says now. Holders stay where their part still exists; the others are left out of the
+    /// pools.
+    ///
+    /// # Errors
+    /// When a product item cannot be read; nothing is changed then.
+    pub fn set_vendor_state(&mut self, vendor: VendorState) -> Result<(), String> {
+        let mut changed = BTreeMap::new();
+        for (license, source) in &vendor.entries {
+            match self.licenses.get(license) {
+                Some(known) if known.source == *source => {}
+                Some(known) => {
+                    changed.insert(*license, known.reloaded(source)?);
+                }
+                None => {
+                    changed.insert(*license, License::load(source)?);
+                }
+            }
+        }
+        self.licenses.retain(|license, _| vendor.entries.contains_key(license));
+        self.licenses.extend(changed);
+        self.by_product.clear();
+        for (id, license) in &self.licenses {
+            for (place, entry) in license.entries.iter().enumerate() {
+                self.by_product.entry(entry.product_code()).or_default().push((*id, place));
+            }
+        }
+        self.vendor = vendor;
+        Ok(())
+    }
+
+    /// The entries of a product.
+    #[must_use]
+    pub fn of_product(&self, product: ProductCode) -> &[(LicenseId, usize)] {
+        self.by_product.get(&product).map_or(&[], Vec::as_slice)
+    }
+
+    /// The product keys after some changes, sorted by product.
+    #[must_use]
+    pub fn keys_after(&self, changes: &[KeyChange]) -> Vec<(ProductCode, ProductKey)> {
+        let mut keys = self.keys.clone();
+        for change in changes {
+            match change {
+                KeyChange::Set(product, key) => {
+                    keys.insert(*product, key.clone());
+                }
+                KeyChange::Drop(product) => {
+                    keys.remove(product);
+                }
+                KeyChange::DropAll => keys.clear(),
+            }
+        }
+        keys.into_iter().collect()
+    }
+
+    /// The counters that only the container moves.
+    #[must_use]
+    pub fn counters(&self) -> DeviceCounters {
+        let mut counters = DeviceCounters::default();
+        for (id, license) in &self.licenses {
+            counters.record(*id, &license.state);
+        }
+        counters
+    }
+
+    /// Puts counters back after a restart.
+    pub fn restore_counters(&mut self, counters: &DeviceCounters) {
+        for (id, parts) in &counters.0 {
+            let Some(license) = self.licenses.get_mut(id) else { continue };
+            for (part, counters) in parts {
+                let state = PartState {
+                    usage_start: counters.usage_start,
+                    units_used: counters.units_used,
+                    ..PartState::default()
+                };
+                license.state.restore(*part, state);
+            }
+        }
+    }
+
+    /// Keeps a piece of evidence.
+    pub fn keep_evidence(&mut self, piece: Evidence) {
+        evidence::keep(&mut self.evidence, piece);
+    }
+}
+
+fn follow(mut root: TrustedRoot, documents: &[Vec<u8>]) -> Result<TrustedRoot, String> {
+    for document in documents {
+        root = root.update(document).map_err(|error| error.to_string())?;
+    }
+    Ok(root)
+}

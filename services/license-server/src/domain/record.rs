@@ -1,0 +1,228 @@
+//! What the journal says: one record for each change that a restart must not forget.
+
+use lictor_clock::Timestamp;
+use lictor_license_file::evidence::Evidence;
+use lictor_license_file::limits::{MAX_PRODUCT_KEYS, MAX_ROOTS, MAX_SERIAL_BYTES, MAX_STATE_BYTES};
+use lictor_license_file::segment::ProductKey;
+use lictor_licensing::id::{FirmCode, ProductCode, SessionId};
+use lictor_signing::MAX_ROOT_BYTES;
+use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
+
+use super::session::{Session, read_firm};
+
+/// A change of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The container was made.
+    ContainerCreated {
+        /// Its display name.
+        serial: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A firm may put licences into the container.
+    FirmAdded {
+        /// The firm.
+        firm: FirmCode,
+        /// Its root documents, oldest first.
+        roots: Vec<Vec<u8>>,
+        /// When its licence information file was signed: a proven time.
+        issued_at: Timestamp,
+    },
+    /// A firm moved to newer root documents.
+    RootsFollowed {
+        /// The firm.
+        firm: FirmCode,
+        /// The documents after the known ones.
+        roots: Vec<Vec<u8>>,
+    },
+    /// One segment of an update was applied.
+    SegmentApplied {
+        /// The firm.
+        firm: FirmCode,
+        /// The vendor-owned state afterwards, encoded.
+        state: Vec<u8>,
+        /// All product keys afterwards.
+        keys: Vec<(ProductCode, ProductKey)>,
+        /// When the segment was issued: a proven time.
+        issued_at: Timestamp,
+    },
+    /// A context with this number may leave.
+    ContextNumbered {
+        /// The firm.
+        firm: FirmCode,
+        /// The number.
+        sequence: u64,
+    },
+    /// Something was seen that should not be.
+    EvidenceKept {
+        /// The firm.
+        firm: FirmCode,
+        /// What.
+        evidence: Evidence,
+    },
+    /// A seat was given.
+    Granted {
+        /// The session.
+        session: Session,
+        /// The part whose usage period starts with it.
+        starts_usage: Option<Timestamp>,
+    },
+    /// A seat came free.
+    Released {
+        /// The session.
+        session: SessionId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The clock was believed to be at least here.
+    TimeSeen {
+        /// The time.
+        at: Timestamp,
+    },
+}
+
+impl Record {
+    /// The bytes for the journal.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// Reads a record back.
+    ///
+    /// # Errors
+    /// When the bytes are none, or of a newer program.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        cbor::decode(bytes)
+    }
+}
+
+impl Canonical for Record {
+    fn write(&self, writer: &mut Writer) {
+        writer.record(|fields| {
+            let mut kind = |number| fields.field(0, |w| w.uint(number));
+            match self {
+                Self::ContainerCreated { serial, at } => {
+                    kind(1);
+                    fields.field(1, |w| w.text(serial));
+                    fields.field(2, |w| w.time(*at));
+                }
+                Self::FirmAdded { firm, roots, issued_at } => {
+                    kind(2);
+                    fields.field(1, |w| w.uint(u64::from(firm.get())));
+                    fields.field(2, |w| write_roots(w, roots));
+                    fields.field(3, |w| w.time(*issued_at));
+                }
+                Self::RootsFollowed { firm, roots } => {
+                    kind(3);
+                    fields.field(1, |w| w.uint(u64::from(firm.get())));
+                    fields.field(2, |w| write_roots(w, roots));
+                }
+                Self::SegmentApplied { firm, state, keys, issued_at } => {
+                    kind(4);
+                    fields.field(1, |w| w.uint(u64::from(firm.get())));
+                    fields.field(2, |w| w.bytes(state));
+                    fields.field(3, |w| write_keys(w, keys.iter()));
+                    fields.field(4, |w| w.time(*issued_at));
+                }
+                Self::ContextNumbered { firm, sequence } => {
+                    kind(5);
+                    fields.field(1, |w| w.uint(u64::from(firm.get())));
+                    fields.field(2, |w| w.uint(*sequence));
+                }
+                Self::EvidenceKept { firm, evidence } => {
+                    kind(6);
+                    fields.field(1, |w| w.uint(u64::from(firm.get())));
+                    fields.field(2, |w| evidence.write(w));
+                }
+                Self::Granted { session, starts_usage } => {
+                    kind(7);
+                    fields.field(1, |w| session.write(w));
+                    fields.option(2, *starts_usage, Writer::time);
+                }
+                Self::Released { session, at } => {
+                    kind(8);
+                    fields.field(1, |w| w.bytes(&session.to_u128().to_be_bytes()));
+                    fields.field(2, |w| w.time(*at));
+                }
+                Self::TimeSeen { at } => {
+                    kind(9);
+                    fields.field(1, |w| w.time(*at));
+                }
+            }
+        });
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        let mut fields = reader.fields()?;
+        let record = match fields.required(0, Reader::uint)? {
+            1 => Self::ContainerCreated {
+                serial: fields.required(1, |r| r.text(MAX_SERIAL_BYTES))?.to_owned(),
+                at: fields.required(2, Reader::time)?,
+            },
+            2 => Self::FirmAdded {
+                firm: fields.required(1, read_firm)?,
+                roots: fields.required(2, read_roots)?,
+                issued_at: fields.required(3, Reader::time)?,
+            },
+            3 => Self::RootsFollowed { firm: fields.required(1, read_firm)?, roots: fields.required(2, read_roots)? },
+            4 => Self::SegmentApplied {
+                firm: fields.required(1, read_firm)?,
+                state: fields.required(2, |r| r.bytes(MAX_STATE_BYTES))?.to_vec(),
+                keys: fields.required(3, read_keys)?,
+                issued_at: fields.required(4, Reader::time)?,
+            },
+            5 => Self::ContextNumbered {
+                firm: fields.required(1, read_firm)?,
+                sequence: fields.required(2, Reader::uint)?,
+            },
+            6 => Self::EvidenceKept {
+                firm: fields.required(1, read_firm)?,
+                evidence: fields.required(2, Evidence::read)?,
+            },
+            7 => Self::Granted {
+                session: fields.required(1, Session::read)?,
+                starts_usage: fields.optional(2, Reader::time)?,
+            },
+            8 => Self::Released {
+                session: fields.required(1, |r| Ok(SessionId::from_u128(u128::from_be_bytes(r.fixed()?))))?,
+                at: fields.required(2, Reader::time)?,
+            },
+            9 => Self::TimeSeen { at: fields.required(1, Reader::time)? },
+            kind => return Err(CborError::UnknownKind(kind)),
+        };
+        fields.end()?;
+        Ok(record)
+    }
+}
+
+/// Writes root documents.
+pub(super) fn write_roots(writer: &mut Writer, roots: &[Vec<u8>]) {
+    writer.list(roots, |w, root| w.bytes(root));
+}
+
+/// Reads root documents.
+pub(super) fn read_roots(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, CborError> {
+    reader.list(MAX_ROOTS, |r| r.bytes(MAX_ROOT_BYTES).map(<[u8]>::to_vec))
+}
+
+/// Writes product keys; the journal is sealed as a whole.
+pub(super) fn write_keys<'k>(writer: &mut Writer, keys: impl ExactSizeIterator<Item = &'k (ProductCode, ProductKey)>) {
+    writer.array(keys.len());
+    for (product, key) in keys {
+        writer.array(2);
+        writer.uint(u64::from(product.get()));
+        writer.bytes(key.expose());
+    }
+}
+
+/// Reads product keys.
+pub(super) fn read_keys(reader: &mut Reader<'_>) -> Result<Vec<(ProductCode, ProductKey)>, CborError> {
+    reader.list(MAX_PRODUCT_KEYS, |r| {
+        if r.array(2)? != 2 {
+            return Err(CborError::Value("a product key has two parts"));
+        }
+        Ok((ProductCode(r.u32()?), ProductKey::new(r.fixed()?)))
+    })
+}

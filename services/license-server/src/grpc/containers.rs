@@ -1,0 +1,150 @@
+//! The container: lists for local callers, changes for administrators.
+
+use std::sync::Arc;
+
+use lictor_api::server::v1 as wire;
+use lictor_api::server::v1::container_service_server::ContainerService;
+use lictor_api::types::v1::ContainerKind as WireKind;
+use lictor_licensing::access::Origin;
+use lictor_licensing::error::{ErrorCode, Problem};
+use tonic::{Request, Response, Status};
+
+use super::admin::AdminToken;
+use super::seats::{Identity, remote_denied};
+use super::{channel, local_only, parse, status, view};
+use crate::writer::Ledger;
+
+/// The RPCs around the container.
+#[derive(Clone, Debug)]
+pub(crate) struct Containers {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) ledger: Ledger,
+    pub(crate) token: AdminToken,
+}
+
+impl Containers {
+    fn admin<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        self.token.require(&channel(request)?, request.metadata())
+    }
+
+    /// Programs have to see a new firm's certificate from the next hello on.
+    async fn refresh(&self) -> Result<(), Status> {
+        self.identity.refresh(&self.ledger).await.map_err(|problem| status(&problem))
+    }
+}
+
+#[tonic::async_trait]
+impl ContainerService for Containers {
+    async fn list_containers(
+        &self,
+        request: Request<wire::ListContainersRequest>,
+    ) -> Result<Response<wire::ListContainersResponse>, Status> {
+        local_only(&channel(&request)?, self.identity.network_server)?;
+        let id: String = self.identity.container_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let containers =
+            self.ledger.read(move |keeper, _| view::containers(&keeper.state, &id)).await.map_err(|p| status(&p))?;
+        Ok(Response::new(wire::ListContainersResponse { containers }))
+    }
+
+    async fn create_container(
+        &self,
+        request: Request<wire::CreateContainerRequest>,
+    ) -> Result<Response<wire::CreateContainerResponse>, Status> {
+        self.admin(&request)?;
+        let request = request.into_inner();
+        let kind = parse::kind(WireKind::try_from(request.kind).unwrap_or_default());
+        let created = self
+            .ledger
+            .change(move |writer, moment| writer.create_container(&request.lif, kind, moment))
+            .await
+            .map_err(|problem| status(&problem))?;
+        self.refresh().await?;
+        Ok(Response::new(wire::CreateContainerResponse {
+            serial: created.serial,
+            kind: WireKind::Folder.into(),
+            firm_code: created.firm_code.get(),
+            counter: created.counter,
+            created: created.created,
+        }))
+    }
+
+    async fn create_context(
+        &self,
+        request: Request<wire::CreateContextRequest>,
+    ) -> Result<Response<wire::CreateContextResponse>, Status> {
+        self.admin(&request)?;
+        let request = request.into_inner();
+        let firm = parse::firm_code(request.firm_code).map_err(|problem| status(&problem))?;
+        let serial = crate::domain::serial(&self.identity.container_id);
+        if !request.serial.is_empty() && request.serial != serial {
+            return Err(status(&Problem::new(
+                ErrorCode::NotFound,
+                format!("this licence server has no container {}", request.serial),
+                format!("leave the serial out, or name {serial}"),
+            )));
+        }
+        let (context, counter) = self
+            .ledger
+            .change(move |writer, moment| writer.create_context(firm, moment))
+            .await
+            .map_err(|problem| status(&problem))?;
+        Ok(Response::new(wire::CreateContextResponse { context, serial, counter, kind: WireKind::Folder.into() }))
+    }
+
+    async fn import_update(
+        &self,
+        request: Request<wire::ImportUpdateRequest>,
+    ) -> Result<Response<wire::ImportUpdateResponse>, Status> {
+        self.admin(&request)?;
+        let update = request.into_inner().update;
+        let imported = self.ledger.change(move |writer, moment| writer.import(&update, moment)).await;
+        // Also after a failure: the steps before it hold.
+        self.refresh().await?;
+        let imported = imported.map_err(|problem| status(&problem))?;
+        Ok(Response::new(wire::ImportUpdateResponse {
+            serial: imported.serial,
+            firm_code: imported.firm_code.get(),
+            from: imported.from,
+            to: imported.to,
+            applied: imported.applied,
+            skipped: imported.skipped,
+            receipt: imported.receipt,
+        }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<wire::ListSessionsRequest>,
+    ) -> Result<Response<wire::ListSessionsResponse>, Status> {
+        local_only(&channel(&request)?, self.identity.network_server)?;
+        let sessions = self.ledger.read(|keeper, _| view::sessions(keeper)).await.map_err(|p| status(&p))?;
+        Ok(Response::new(wire::ListSessionsResponse { sessions }))
+    }
+
+    async fn explain(&self, request: Request<wire::ExplainRequest>) -> Result<Response<wire::ExplainResponse>, Status> {
+        let channel = channel(&request)?;
+        local_only(&channel, self.identity.network_server)?;
+        let asked = request.into_inner().request.unwrap_or_default();
+        let station = self.identity.station(&channel);
+        let ask = parse::ask(asked, station, channel.origin(), true).map_err(|problem| status(&problem))?;
+        if channel.origin() != Origin::Local && !self.identity.network_server {
+            let refusal = Some(view::refusal(&remote_denied(&ask)));
+            return Ok(Response::new(wire::ExplainResponse { refusal, ..Default::default() }));
+        }
+        let serial = crate::domain::serial(&self.identity.container_id);
+        let firm_code = ask.firm_code;
+        let explained = self
+            .ledger
+            .read(move |keeper, moment| match keeper.explain(&ask, moment.now) {
+                Ok((id, place)) => {
+                    let license = keeper.state.firms.get(&firm_code).and_then(|firm| firm.licenses.get(&id));
+                    let entry = license.and_then(|license| Some(view::entry(id, license, license.entries.get(place)?)));
+                    wire::ExplainResponse { granted: true, entry, serial, refusal: None }
+                }
+                Err(refusal) => wire::ExplainResponse { refusal: Some(view::refusal(&refusal)), ..Default::default() },
+            })
+            .await
+            .map_err(|problem| status(&problem))?;
+        Ok(Response::new(explained))
+    }
+}

@@ -1,0 +1,256 @@
+//! The licence server: keeps a container on disk and hands out its seats to protected programs.
+//!
+//! - [`domain`] knows and decides, without I/O.
+//! - [`store`] makes it durable: keys, journal, snapshots.
+//! - [`writer`] is the one thread that changes the state: decide, write, sync, answer.
+//! - [`listen`] is how callers come in; `grpc` is what they may ask.
+
+pub mod domain;
+mod grpc;
+pub mod listen;
+pub mod metrics;
+pub mod settings;
+pub mod store;
+pub mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use lictor_api::server::v1::container_service_server::ContainerServiceServer;
+use lictor_api::server::v1::seat_service_server::SeatServiceServer;
+use lictor_clock::SharedClock;
+use lictor_license_file::RuntimeVersion;
+use lictor_license_file::device::DeviceProfile;
+use lictor_licensing::access::Station;
+use lictor_licensing::binding::ContainerKind;
+use lictor_runtime::{Addresses, Frame, Lifecycle, Running, StartError};
+use lictor_signing::Signer as _;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+
+pub use settings::Settings;
+
+use domain::keeper::{Keeper, Moment};
+use domain::state::State;
+use grpc::{ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Identity, Seats};
+use metrics::Metrics;
+use store::batch::Sealer;
+use store::folder::{self, FolderError, FolderLock};
+use store::keys::Secrets;
+use store::{Disk as _, FolderDisk, Journal, StoreError};
+use writer::Ledger;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const STREAMS_PER_CONNECTION: u32 = 1_024;
+const HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// Pings find connections whose other end has vanished; together they end one within the reconnect grace.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(15);
+/// Connections that are accepted and wait to be served.
+const ACCEPTED_WAITING: usize = 256;
+
+/// A licence server that serves.
+#[derive(Debug)]
+pub struct LicenseServer {
+    /// Its life and addresses.
+    pub running: Running,
+    /// Path of its Unix socket.
+    pub socket: PathBuf,
+    /// SHA-256 of its TLS certificate in hex, for pinning.
+    pub fingerprint: String,
+    /// What administrators show over the network.
+    pub admin_token: String,
+}
+
+impl LicenseServer {
+    /// Where it listens, with the real ports.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.running.addresses()
+    }
+}
+
+/// Starts the service; see [`start_server`] for a handle that also tells what an administrator needs.
+///
+/// # Errors
+/// One sentence with the next step.
+pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
+    Ok(start_server(settings, clock).await?.running)
+}
+
+/// Starts the service: ports, folder, journal, writer, listeners, in this order.
+///
+/// # Errors
+/// One sentence with the next step: a port or the folder is taken, the state is damaged, a setting is wrong.
+pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<LicenseServer, StartError> {
+    let frame = Frame::bind("license-server", &settings.listen).await?;
+    let lock = folder::lock(&settings.state_dir, clock.now()).map_err(folder_problem)?;
+    let metrics = Metrics::new(frame.metrics());
+    let opened = open(&settings, &clock, &metrics).await?;
+    let (secrets, parts, instance) = opened;
+    let lifecycle = frame.lifecycle().clone();
+    let failing = lifecycle.clone();
+    let ledger = writer::start(parts, move |reason| failing.fail("state folder", reason))
+        .map_err(|error| StartError::failed("no thread can be started for the journal", error))?;
+    let identity = Arc::new(Identity {
+        lease: secrets.lease.clone(),
+        container_id: secrets.container_id().0,
+        version: VERSION.to_owned(),
+        instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
+        host: station_of_host(),
+        station_rule: settings.station,
+        network_server: settings.network_server,
+        times: settings.times,
+        chains: RwLock::default(),
+    });
+    identity.refresh(&ledger).await.map_err(StartError::unreachable)?;
+    let readiness = ledger.clone();
+    frame.readiness().add("licenses", move || check(readiness.clone()));
+    let tls = listen::server_config(&secrets)?;
+    let socket = settings.socket_path();
+    let unix = listen::bind_unix(&socket)?;
+    let (tcp, running) = frame.serve_http_only();
+
+    let (sender, incoming) = mpsc::channel(ACCEPTED_WAITING);
+    let places = Arc::new(Semaphore::new(listen::MAX_CONNECTIONS));
+    let local = listen::local_networks(&settings.local_subnets).into();
+    let accepting_tcp = listen::accept_tcp(tcp, tls, local, Arc::clone(&places), metrics.clone(), sender.clone());
+    let accepting_unix = listen::accept_unix(unix, places, metrics, sender);
+    until_stop(&lifecycle, "tcp", accepting_tcp);
+    until_stop(&lifecycle, "unix socket", accepting_unix);
+
+    let token = AdminToken::new(&secrets.admin_token);
+    let seats = Seats { identity: Arc::clone(&identity), ledger: ledger.clone() };
+    let containers = Containers { identity, ledger: ledger.clone(), token };
+    lifecycle.spawn("grpc", serve(seats, containers, ReceiverStream::new(incoming), lifecycle.clone()));
+    lifecycle.spawn("streams", close_streams(ledger.clone(), lifecycle.clone()));
+    let own_socket = socket.clone();
+    lifecycle.on_stop(stop(ledger, lock, own_socket));
+    tracing::info!(socket = %socket.display(), fingerprint = secrets.fingerprint(), "licence server is up");
+    Ok(LicenseServer {
+        running,
+        socket,
+        fingerprint: secrets.fingerprint(),
+        admin_token: secrets.admin_token.as_str().to_owned(),
+    })
+}
+
+type Opened = (Arc<Secrets>, writer::Parts, [u8; 16]);
+
+/// Reads keys and state. Replaying is work for a thread that may block.
+async fn open(settings: &Settings, clock: &SharedClock, metrics: &Metrics) -> Result<Opened, StartError> {
+    let (path, clock, metrics, times) = (settings.state_dir.clone(), clock.clone(), metrics.clone(), settings.times);
+    let opening = tokio::task::spawn_blocking(move || {
+        let unusable = |error: io::Error| {
+            StartError::failed(format!("the state folder {} cannot be opened", path.display()), error)
+        };
+        let disk = FolderDisk::open(&path).map_err(unusable)?;
+        let is_new = !disk.list().map_err(unusable)?.iter().any(|name| name.starts_with("snapshot-"));
+        let secrets = Secrets::load_or_make(&disk, is_new).map_err(|error| {
+            StartError::failed(format!("{error}; next: restore the folder {} as a whole", path.display()), error)
+        })?;
+        let mut instance = [0; 16];
+        getrandom::fill(&mut instance)
+            .map_err(|error| StartError::failed("this machine gives no random bytes", error.to_string()))?;
+        let nonces = Box::new(|| {
+            let mut nonce = [0; 24];
+            getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+            Ok(nonce)
+        });
+        let sealer = Sealer::new(&secrets.state_key);
+        let empty = State::new(secrets.signing.public_key());
+        let (journal, state) = Journal::open(Box::new(disk), sealer, instance, nonces, empty)
+            .map_err(|error| state_problem(&path, error))?;
+        let runtime: RuntimeVersion =
+            VERSION.parse().map_err(|error| StartError::failed("this program has no proper version", error))?;
+        let version = semver::Version::parse(VERSION)
+            .map_err(|error| StartError::failed("this program has no proper version", error))?;
+        let profile =
+            DeviceProfile { keys: secrets.device_keys(), kind: ContainerKind::Folder, virtual_machine: false, runtime };
+        let moment = Moment { now: clock.now(), boottime: clock.boottime() };
+        let keeper = Keeper::new(state, times, version, moment);
+        let secrets = Arc::new(secrets);
+        let parts = writer::Parts { journal, keeper, secrets: Arc::clone(&secrets), profile, clock, metrics };
+        Ok((secrets, parts, instance))
+    });
+    opening.await.map_err(|error| StartError::failed("the state folder could not be opened", error))?
+}
+
+fn folder_problem(error: FolderError) -> StartError {
+    match error {
+        FolderError::InUse { .. } => StartError::unreachable(error),
+        FolderError::Unusable { .. } => StartError::failed(error.to_string(), error),
+    }
+}
+
+fn state_problem(path: &std::path::Path, error: StoreError) -> StartError {
+    let next = match &error {
+        StoreError::Full(_) => "free space on it, then start again",
+        StoreError::TooNew { .. } => "start the newer version of the licence server",
+        StoreError::Damaged { .. } => "restore the folder from a backup, or ask the vendor for help with a new context",
+        StoreError::Disk { .. } => "look after the disk, then start again",
+    };
+    StartError::failed(format!("{error} ({}); next: {next}", path.display()), error)
+}
+
+/// Every local program counts for this machine.
+fn station_of_host() -> Station {
+    Station::new(&folder::host_name()).or_else(|_| Station::new("localhost")).expect("a plain short name")
+}
+
+async fn check(ledger: Ledger) -> Result<(), String> {
+    ledger
+        .read(|keeper, moment| grpc::could_grant(&keeper.state, moment.now))
+        .await
+        .unwrap_or_else(|problem| Err(problem.message))
+}
+
+async fn serve(
+    seats: Seats,
+    containers: Containers,
+    incoming: ReceiverStream<io::Result<listen::Connection>>,
+    lifecycle: Lifecycle,
+) -> Result<(), tonic::transport::Error> {
+    Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .add_service(SeatServiceServer::new(seats).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
+        .add_service(ContainerServiceServer::new(containers).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
+        .serve_with_incoming_shutdown(incoming, lifecycle.soft().cancelled_owned())
+        .await
+}
+
+/// Runs an accept loop until the stop.
+fn until_stop(lifecycle: &Lifecycle, name: &'static str, accepting: impl Future<Output = ()> + Send + 'static) {
+    let soft = lifecycle.soft();
+    lifecycle.spawn(name, async move {
+        soft.run_until_cancelled_owned(accepting).await;
+        Ok::<(), io::Error>(())
+    });
+}
+
+/// Ends the streams when the stop begins: they would go on for as long as their clients do.
+async fn close_streams(ledger: Ledger, lifecycle: Lifecycle) -> Result<(), io::Error> {
+    lifecycle.soft().cancelled().await;
+    let closed = ledger.change(|writer, _| {
+        writer.keeper.close_streams();
+        Ok(())
+    });
+    // Without a writer there are no streams.
+    let _ = closed.await;
+    Ok(())
+}
+
+/// The last steps: what is left is written, the folder is free for the next server.
+async fn stop(ledger: Ledger, lock: FolderLock, socket: PathBuf) {
+    ledger.stop().await;
+    let _ = std::fs::remove_file(socket);
+    drop(lock);
+}

@@ -1,0 +1,87 @@
+//! Programs come over TLS 1.3; the certificate is the lease key's own, and clients check the key by the vendor's chain.
+
+use std::io;
+use std::sync::Arc;
+
+use lictor_runtime::{StartError, install_crypto_provider};
+use lictor_signing::{CHANNEL_BINDING_BYTES, CHANNEL_LABEL};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::{Channel, Connection, Peer};
+use super::{HANDSHAKE_TIME, MAX_HANDSHAKES, PAUSE};
+use crate::domain::peer::{Subnet, origin_of};
+use crate::metrics::Metrics;
+use crate::store::keys::Secrets;
+
+/// TLS 1.3 and HTTP/2 only, with the lease key.
+///
+/// # Errors
+/// When the keys of the folder do not fit each other.
+pub fn server_config(secrets: &Secrets) -> Result<Arc<ServerConfig>, StartError> {
+    install_crypto_provider();
+    let unusable = |error: &dyn std::fmt::Display| {
+        StartError::failed("the keys in the state folder cannot be used for TLS", error.to_string())
+    };
+    let key = secrets.tls_key().map_err(|error| unusable(&error))?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
+    let certificate = CertificateDer::from(secrets.certificate.clone());
+    let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .map_err(|error| unusable(&error))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Accepts for ever. Handshakes run beside each other, each with its time limit, so a slow one holds nobody up.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    local: Arc<[Subnet]>,
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+    sender: mpsc::Sender<io::Result<Connection>>,
+) {
+    let acceptor = TlsAcceptor::from(config);
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    // Neither semaphore is ever closed.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let origin = origin_of(address.ip(), &local);
+        let (acceptor, sender, metrics) = (acceptor.clone(), sender.clone(), metrics.clone());
+        tokio::spawn(async move {
+            let Some((stream, binding)) = shake_hands(&acceptor, stream).await else {
+                metrics.turned_away();
+                return;
+            };
+            drop(handshake);
+            let channel = Channel::new(Peer::Tcp(address), origin, binding);
+            let connection = Connection::tls(stream, channel, place, metrics.connected());
+            // A server that is stopping takes no more.
+            let _ = sender.send(Ok(connection)).await;
+        });
+    }
+}
+
+async fn shake_hands(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, [u8; CHANNEL_BINDING_BYTES])> {
+    stream.set_nodelay(true).ok()?;
+    let stream = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await.ok()?.ok()?;
+    let (_, session) = stream.get_ref();
+    let binding = session.export_keying_material([0; CHANNEL_BINDING_BYTES], CHANNEL_LABEL, None).ok()?;
+    Some((stream, binding))
+}

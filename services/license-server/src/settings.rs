@@ -1,0 +1,201 @@
+//! What the licence server can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lictor_runtime::{Field, ListenSettings, Reader};
+
+use crate::domain::peer::Subnet;
+
+/// The port of a licence server.
+pub const PORT: u16 = 22350;
+/// The port of `/live`, `/ready` and `/metrics`.
+pub const HTTP_PORT: u16 = 22352;
+
+const STATE_DIR: Field = Field::with_default(
+    "state_dir",
+    "LICTOR_STATE_DIR",
+    "/var/lib/lictor",
+    "the folder with keys, container and sessions",
+);
+const SOCKET: Field = Field::optional(
+    "socket",
+    "LICTOR_SOCKET",
+    "path of the Unix socket for local programs and administration; `lictor.sock` in the state folder when not given",
+);
+const LOCAL_SUBNETS: Field = Field::optional(
+    "local_subnets",
+    "LICTOR_LOCAL_SUBNETS",
+    "networks whose peers count as local, such as `172.18.0.0/16,fd00::/64`, beside loopback and, inside a container, the networks that it is attached to",
+);
+const NETWORK_SERVER: Field = Field::with_default(
+    "network_server",
+    "CM_NETWORK_SERVER",
+    "0",
+    "`1` to serve peers of the network too, `0` for local ones only",
+);
+const STATION: Field = Field::with_default(
+    "station",
+    "LICTOR_STATION",
+    "host",
+    "what counts as one station for local programs: `host` for all of them together, `container` for each address",
+);
+const REVALIDATE_WITHIN: Field = Field::with_default(
+    "revalidate_within",
+    "LICTOR_REVALIDATE_WITHIN",
+    "60s",
+    "time within which a session without a stream must be revalidated, 100ms to 1h",
+);
+const RECONNECT_GRACE: Field = Field::with_default(
+    "reconnect_grace",
+    "LICTOR_RECONNECT_GRACE",
+    "30s",
+    "time for which a seat stays reserved after its stream broke, 100ms to 1h",
+);
+const BEAT_INTERVAL: Field = Field::with_default(
+    "beat_interval",
+    "LICTOR_BEAT_INTERVAL",
+    "10s",
+    "pause between two beats of a held session; at most a third of reconnect_grace",
+);
+
+/// What one station is, for local programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StationRule {
+    /// The machine of the server, with all containers on it.
+    #[default]
+    Host,
+    /// Each address.
+    Container,
+}
+
+/// A word that names no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write host or container")]
+pub struct StationRuleError;
+
+impl std::str::FromStr for StationRule {
+    type Err = StationRuleError;
+
+    fn from_str(text: &str) -> Result<Self, StationRuleError> {
+        match text {
+            "host" => Ok(Self::Host),
+            "container" => Ok(Self::Container),
+            _ => Err(StationRuleError),
+        }
+    }
+}
+
+/// How long sessions live without contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimes {
+    /// A session without a stream must be revalidated within this time.
+    pub revalidate_within: Duration,
+    /// A seat stays reserved for this long after its stream broke.
+    pub reconnect_grace: Duration,
+    /// Pause between two beats.
+    pub beat_interval: Duration,
+}
+
+impl Default for SessionTimes {
+    fn default() -> Self {
+        Self {
+            revalidate_within: Duration::from_secs(60),
+            reconnect_grace: Duration::from_secs(30),
+            beat_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// All settings of the service.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens; seats are always served over TLS with the server's own key.
+    pub listen: ListenSettings,
+    /// Keys, container, sessions.
+    pub state_dir: PathBuf,
+    /// The Unix socket; in the state folder when not given.
+    pub socket: Option<PathBuf>,
+    /// Networks whose peers count as local.
+    pub local_subnets: Vec<Subnet>,
+    /// Whether peers of the network are served.
+    pub network_server: bool,
+    /// What one station is.
+    pub station: StationRule,
+    /// How long sessions live without contact.
+    pub times: SessionTimes,
+}
+
+impl Settings {
+    /// Reads all settings.
+    pub fn read(reader: &mut Reader) -> Self {
+        let listen = ListenSettings::read(reader, PORT, HTTP_PORT);
+        if listen.tls.is_some() {
+            let field = Field::optional("tls_certificate", "TLS_CERTIFICATE", "");
+            reader.mistake(&field, "cannot be given: the licence server proves itself by the vendor's chain");
+        }
+        let local_subnets = reader.list(&LOCAL_SUBNETS);
+        let local_subnets = local_subnets.iter().filter_map(|text| match text.parse() {
+            Ok(subnet) => Some(subnet),
+            Err(error) => {
+                reader.mistake(&LOCAL_SUBNETS, error);
+                None
+            }
+        });
+        let local_subnets = local_subnets.collect();
+        let network_server = match reader.text(&NETWORK_SERVER).as_str() {
+            "1" | "true" => true,
+            "0" | "false" => false,
+            _ => {
+                reader.mistake(&NETWORK_SERVER, "must be 0 or 1");
+                false
+            }
+        };
+        Self {
+            listen,
+            state_dir: reader.path(&STATE_DIR),
+            socket: reader.optional_path(&SOCKET),
+            local_subnets,
+            network_server,
+            station: reader.parsed(&STATION),
+            times: read_times(reader),
+        }
+    }
+
+    /// A server on free loopback ports, for tests and for `lictor up`.
+    #[must_use]
+    pub fn loopback(state_dir: PathBuf) -> Self {
+        Self {
+            listen: ListenSettings::loopback(),
+            state_dir,
+            socket: None,
+            local_subnets: Vec::new(),
+            network_server: false,
+            station: StationRule::Host,
+            times: SessionTimes::default(),
+        }
+    }
+
+    /// Path of the Unix socket.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.state_dir.join("lictor.sock"))
+    }
+}
+
+fn read_times(reader: &mut Reader) -> SessionTimes {
+    let mut span = |field: &Field| {
+        let span = reader.duration(field);
+        if !(Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&span) && !span.is_zero() {
+            reader.mistake(field, "must be 100ms to 1h");
+        }
+        span.max(Duration::from_millis(10))
+    };
+    let revalidate_within = span(&REVALIDATE_WITHIN);
+    let reconnect_grace = span(&RECONNECT_GRACE);
+    let beat_interval = reader.duration(&BEAT_INTERVAL).max(Duration::from_millis(10));
+    if beat_interval > reconnect_grace / 3 {
+        reader.mistake(&BEAT_INTERVAL, "must be at most a third of reconnect_grace");
+    }
+    SessionTimes { revalidate_within, reconnect_grace, beat_interval }
+}

@@ -1,0 +1,207 @@
+//! The secrets of a state folder: made once at the first start, readable by the server's user only, never changed.
+
+use std::io;
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use lictor_key_store::MemorySigner;
+use lictor_license_file::chain::ContainerId;
+use lictor_license_file::device::DeviceKeys;
+use lictor_license_file::seal::SealingKey;
+use lictor_signing::Signer as _;
+use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::disk::{Disk, write_whole};
+
+const KEYS_FILE: &str = "keys";
+const TOKEN_FILE: &str = "admin-token";
+const FINGERPRINT_FILE: &str = "fingerprint";
+const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
+
+/// Why the keys cannot be had.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    /// The disk.
+    #[error("the keys in the state folder cannot be read or written")]
+    Disk(#[from] io::Error),
+    /// The file is not what this program wrote.
+    #[error("the file keys in the state folder is damaged: {0}")]
+    Damaged(&'static str),
+    /// No random bytes, or the certificate could not be made.
+    #[error("the keys cannot be made: {0}")]
+    Make(String),
+}
+
+/// The keys of the container and of the server.
+pub struct Secrets {
+    /// Signs contexts and receipts; its hash is the container id.
+    pub signing: MemorySigner,
+    /// Opens segments.
+    pub sealing: SealingKey,
+    /// Signs grants and ends TLS.
+    pub lease: MemorySigner,
+    /// Seals journal and snapshots.
+    pub state_key: Zeroizing<[u8; 32]>,
+    /// TLS certificate of the lease key, signed by itself.
+    pub certificate: Vec<u8>,
+    /// What administrators show over the network.
+    pub admin_token: Zeroizing<String>,
+    lease_seed: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+impl Secrets {
+    /// Reads the keys, or makes them in a folder that has none. `is_new` says whether the folder holds no state yet:
+    /// keys that are missing beside state were lost, and new ones would hide that.
+    ///
+    /// # Errors
+    /// See [`KeysError`].
+    pub fn load_or_make(disk: &dyn Disk, is_new: bool) -> Result<Self, KeysError> {
+        let stored = match disk.read(KEYS_FILE) {
+            Ok(bytes) => cbor::decode(&bytes).map_err(|_| KeysError::Damaged("it cannot be read"))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
+                let stored = Stored::make()?;
+                write_whole(disk, KEYS_FILE, &Zeroizing::new(cbor::encode(&stored)))?;
+                stored
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(KeysError::Damaged("it is gone, but the state is there"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let admin_token = read_or_make_token(disk)?;
+        let secrets = Self {
+            signing: MemorySigner::from_seed(&stored.signing),
+            sealing: SealingKey::from_seed(&stored.sealing),
+            lease: MemorySigner::from_seed(&stored.lease),
+            state_key: stored.state_key.clone(),
+            certificate: stored.certificate.clone(),
+            admin_token,
+            lease_seed: stored.lease.clone(),
+        };
+        let fingerprint = format!("{}\n", secrets.fingerprint());
+        if disk.read(FINGERPRINT_FILE).ok().as_deref() != Some(fingerprint.as_bytes()) {
+            write_whole(disk, FINGERPRINT_FILE, fingerprint.as_bytes())?;
+        }
+        Ok(secrets)
+    }
+
+    /// The public halves.
+    #[must_use]
+    pub fn device_keys(&self) -> DeviceKeys {
+        DeviceKeys {
+            signing: self.signing.public_key(),
+            sealing: self.sealing.public(),
+            lease: self.lease.public_key(),
+        }
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn container_id(&self) -> ContainerId {
+        ContainerId::of(&self.signing.public_key())
+    }
+
+    /// SHA-256 of the TLS certificate in hex: what an administrator's client pins.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        Sha256::digest(&self.certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The lease key for TLS, in PKCS #8.
+    ///
+    /// # Errors
+    /// Never for a key of this program.
+    pub fn tls_key(&self) -> Result<Vec<u8>, KeysError> {
+        pkcs8(&self.lease_seed)
+    }
+}
+
+/// What the file holds.
+struct Stored {
+    signing: Zeroizing<[u8; 32]>,
+    sealing: Zeroizing<[u8; 32]>,
+    lease: Zeroizing<[u8; 32]>,
+    state_key: Zeroizing<[u8; 32]>,
+    certificate: Vec<u8>,
+}
+
+impl Stored {
+    fn make() -> Result<Self, KeysError> {
+        let lease = random()?;
+        let certificate = self_signed(&lease)?;
+        Ok(Self { signing: random()?, sealing: random()?, state_key: random()?, lease, certificate })
+    }
+}
+
+impl Canonical for Stored {
+    fn write(&self, writer: &mut Writer) {
+        writer.record(|fields| {
+            fields.field(0, |w| w.bytes(&*self.signing));
+            fields.field(1, |w| w.bytes(&*self.sealing));
+            fields.field(2, |w| w.bytes(&*self.lease));
+            fields.field(3, |w| w.bytes(&*self.state_key));
+            fields.field(4, |w| w.bytes(&self.certificate));
+        });
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        let mut fields = reader.fields()?;
+        let stored = Self {
+            signing: Zeroizing::new(fields.required(0, Reader::fixed)?),
+            sealing: Zeroizing::new(fields.required(1, Reader::fixed)?),
+            lease: Zeroizing::new(fields.required(2, Reader::fixed)?),
+            state_key: Zeroizing::new(fields.required(3, Reader::fixed)?),
+            certificate: fields.required(4, |r| r.bytes(MAX_CERTIFICATE_BYTES))?.to_vec(),
+        };
+        fields.end()?;
+        Ok(stored)
+    }
+}
+
+fn random() -> Result<Zeroizing<[u8; 32]>, KeysError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes).map_err(|error| KeysError::Make(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn pkcs8(seed: &[u8; 32]) -> Result<Vec<u8>, KeysError> {
+    let document = SigningKey::from_bytes(seed).to_pkcs8_der().map_err(|error| KeysError::Make(error.to_string()))?;
+    Ok(document.as_bytes().to_vec())
+}
+
+fn self_signed(seed: &[u8; 32]) -> Result<Vec<u8>, KeysError> {
+    let make = |error: rcgen::Error| KeysError::Make(error.to_string());
+    let key = rcgen::KeyPair::try_from(pkcs8(seed)?).map_err(make)?;
+    let parameters = rcgen::CertificateParams::new(vec!["license-server".to_owned()]).map_err(make)?;
+    Ok(parameters.self_signed(&key).map_err(make)?.der().to_vec())
+}
+
+/// 256 random bits; the token alone stands in the file, so that it can be given to a client as it is.
+fn read_or_make_token(disk: &dyn Disk) -> Result<Zeroizing<String>, KeysError> {
+    use base64::Engine as _;
+    match disk.read(TOKEN_FILE) {
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|_| KeysError::Damaged("admin-token is no text"))?;
+            let token = Zeroizing::new(text.trim().to_owned());
+            if token.len() < 32 {
+                return Err(KeysError::Damaged("admin-token beside it is shorter than 32 characters"));
+            }
+            Ok(token)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&*random()?);
+            write_whole(disk, TOKEN_FILE, format!("{token}\n").as_bytes())?;
+            Ok(Zeroizing::new(token))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,13 @@
+//! The state folder: keys, lock, journal, snapshots, and the disk below them.
+
+pub mod batch;
+pub mod disk;
+pub mod folder;
+pub mod journal;
+pub mod keys;
+pub mod memory_disk;
+pub mod snapshot;
+
+pub use disk::{Disk, DiskFile, FolderDisk};
+pub use journal::{Journal, Replay, StoreError};
+pub use memory_disk::MemoryDisk;

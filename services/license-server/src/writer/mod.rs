@@ -1,0 +1,402 @@
+//! The one thread that changes the state: it decides in memory, writes one batch, syncs once, and only then answers.
+//!
+//! A batch takes what is waiting, up to 256 records. When the batch before was shared by several clients, it waits up to
+//! two milliseconds for more; a client that is alone never waits.
+
+mod admin;
+mod handle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use lictor_clock::{SharedClock, Timestamp, duration};
+use lictor_license_file::device::DeviceProfile;
+use lictor_licensing::error::{ErrorCode, Problem};
+use lictor_licensing::id::SessionId;
+use lictor_signing::PublicKey;
+use tokio::sync::oneshot;
+
+pub use admin::{Created, Imported};
+use handle::Command;
+pub use handle::{Ledger, MAX_WAITING};
+
+use crate::domain::keeper::{Answer, AskError, Keeper, Moment, Undo};
+use crate::domain::record::Record;
+use crate::listen::Channel;
+use crate::metrics::Metrics;
+use crate::store::keys::Secrets;
+use crate::store::{Journal, Replay as _, StoreError};
+
+/// Most records that one sync carries.
+pub const BATCH_RECORDS: usize = 256;
+/// How long a batch waits for more when clients come in crowds.
+const GATHER: Duration = Duration::from_millis(2);
+/// A batch of this size says that clients come in crowds.
+const CROWD: usize = 8;
+/// How often expired sessions are looked for, and how long a release may stay unwritten.
+const TICK: Duration = Duration::from_millis(250);
+/// How often the time is noted.
+const TIME_NOTE: Duration = Duration::from_secs(60);
+/// A clock that runs further ahead than this of what was proven is not believed before a day of uptime.
+const MAX_LEAP: Duration = duration::hours(24);
+
+/// What the writer works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The journal, open.
+    pub journal: Journal,
+    /// The state out of it.
+    pub keeper: Keeper,
+    /// The folder's keys.
+    pub secrets: Arc<Secrets>,
+    /// What decides which updates fit.
+    pub profile: DeviceProfile,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// The writer.
+pub struct Writer {
+    journal: Journal,
+    pub(crate) keeper: Keeper,
+    secrets: Arc<Secrets>,
+    profile: DeviceProfile,
+    clock: SharedClock,
+    metrics: Metrics,
+    started: Duration,
+    time_noted: Duration,
+    /// Records that may be written with the next batch: their loss would only cost time.
+    lazy: Vec<Vec<u8>>,
+    batch: Batch,
+    full: bool,
+    fatal: Option<String>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("journal", &self.journal).field("full", &self.full).finish_non_exhaustive()
+    }
+}
+
+/// What waits for the next sync.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Vec<u8>>,
+    undo: Vec<Undo>,
+    answers: Vec<(Result<Answer, Problem>, oneshot::Sender<Result<Answer, Problem>>)>,
+    reads: Vec<Box<dyn FnOnce(&Keeper, Moment) + Send>>,
+}
+
+/// Starts the thread. `failed` is called when it has to give up; no answer is given after that.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std::io::Result<Ledger> {
+    let (sender, receiver) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let ledger = Ledger::new(sender, Arc::clone(&waiting));
+    let started = parts.clock.boottime();
+    let mut writer = Writer {
+        journal: parts.journal,
+        keeper: parts.keeper,
+        secrets: parts.secrets,
+        profile: parts.profile,
+        clock: parts.clock,
+        metrics: parts.metrics,
+        started,
+        time_noted: started,
+        lazy: Vec::new(),
+        batch: Batch::default(),
+        full: false,
+        fatal: None,
+    };
+    std::thread::Builder::new().name("lictor-writer".to_owned()).spawn(move || {
+        writer.run(&receiver, &waiting);
+        if let Some(reason) = writer.fatal.take() {
+            // The commands that still wait are dropped with the receiver: nobody gets an answer that is not durable.
+            drop(receiver);
+            failed(reason);
+        }
+    })?;
+    Ok(ledger)
+}
+
+impl Writer {
+    fn run(&mut self, receiver: &Receiver<Command>, waiting: &AtomicUsize) {
+        let mut last_tick = Instant::now();
+        let mut crowd = false;
+        while self.fatal.is_none() {
+            let until_tick = TICK.saturating_sub(last_tick.elapsed());
+            match receiver.recv_timeout(until_tick) {
+                Ok(command) => {
+                    let moment = self.moment();
+                    let mut taken = 1;
+                    let mut stop = self.take(command, moment);
+                    let gather_until = Instant::now() + GATHER;
+                    while stop.is_none() && self.batch.records.len() < BATCH_RECORDS {
+                        let next = match receiver.try_recv() {
+                            Ok(command) => Ok(command),
+                            Err(_) if crowd && !self.batch.records.is_empty() => {
+                                receiver.recv_timeout(gather_until.saturating_duration_since(Instant::now()))
+                            }
+                            Err(_) => Err(RecvTimeoutError::Timeout),
+                        };
+                        let Ok(command) = next else { break };
+                        taken += 1;
+                        stop = self.take(command, moment);
+                    }
+                    waiting.fetch_sub(taken, Ordering::Relaxed);
+                    crowd = self.batch.records.len() >= CROWD;
+                    self.commit(moment);
+                    if let Some(done) = stop {
+                        self.flush_lazy();
+                        // Whoever asked may have left.
+                        let _ = done.send(());
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if last_tick.elapsed() >= TICK {
+                last_tick = Instant::now();
+                self.tick();
+            }
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.now(), boottime: self.clock.boottime() }
+    }
+
+    /// Does one command in memory; gives the one to tell when it was the last.
+    fn take(&mut self, command: Command, moment: Moment) -> Option<oneshot::Sender<()>> {
+        match command {
+            Command::Acquire { ask, reply } => {
+                self.expire(moment);
+                self.keeper.advance(ask.firm_code, ask.product_code, moment.now);
+                let answer = self.acquire(*ask, moment);
+                self.batch.answers.push((answer, reply));
+            }
+            // Whoever asked may have left; a stream that nobody reads is dropped and detaches by itself.
+            Command::Attach { session, channel, reply } => {
+                let attached = self.client(session, &channel).and_then(|key| self.keeper.attach(session, &key));
+                let generation = attached.as_ref().map(|attached| attached.generation);
+                if let (Err(_), Some(generation)) = (reply.send(attached), generation) {
+                    self.keeper.detach(session, generation, moment);
+                }
+            }
+            Command::Detach { session, generation } => self.keeper.detach(session, generation, moment),
+            Command::Revalidate { session, channel, reply } => {
+                self.expire(moment);
+                let client = self.client(session, &channel);
+                let _ = reply.send(client.is_some_and(|key| self.keeper.revalidate(session, &key, moment)));
+            }
+            Command::Release { session, channel, reply } => {
+                let client = self.client(session, &channel);
+                if let Some(record) = client.and_then(|key| self.keeper.release(session, &key, moment)) {
+                    self.lazy.push(record.to_bytes());
+                    self.metrics.released();
+                }
+                let _ = reply.send(());
+            }
+            Command::Read(look) => self.batch.reads.push(look),
+            Command::Change(change) => {
+                // Changes write by themselves, after what was promised before them.
+                self.commit(moment);
+                if self.fatal.is_none() {
+                    change(self, moment);
+                }
+            }
+            Command::Stop(done) => return Some(done),
+        }
+        None
+    }
+
+    /// The client of a session, when it has proved itself on the connection that the command came on.
+    fn client(&self, session: SessionId, channel: &Channel) -> Option<PublicKey> {
+        self.keeper.client_key(session).filter(|key| channel.has_proved(key))
+    }
+
+    fn acquire(&mut self, ask: crate::domain::keeper::Ask, moment: Moment) -> Result<Answer, Problem> {
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|_| {
+            Problem::new(ErrorCode::Internal, "the licence server has no random bytes", "look into its log")
+        })?;
+        let id = SessionId::new(moment.now, random);
+        match self.keeper.acquire(ask, id, moment) {
+            Ok((answer, grant)) => {
+                if let Some((record, undo)) = grant {
+                    self.batch.records.push(record.to_bytes());
+                    self.batch.undo.push(undo);
+                }
+                Ok(answer)
+            }
+            Err(AskError::RequestIdReused) => Err(Problem::new(
+                ErrorCode::RequestIdReused,
+                "this request id came before with another wish",
+                "make a fresh request id for each wish",
+            )),
+            Err(AskError::Ended) => Err(Problem::new(
+                ErrorCode::WrongState,
+                "the session of this request id has ended",
+                "make a fresh request id to take a seat again",
+            )),
+        }
+    }
+
+    /// Makes the batch durable and answers; or takes it back and says why.
+    fn commit(&mut self, moment: Moment) {
+        let batch = std::mem::take(&mut self.batch);
+        let failed = if batch.records.is_empty() { Ok(()) } else { self.append(&batch.records) };
+        match failed {
+            Ok(()) => {
+                for (answer, reply) in batch.answers {
+                    self.metrics.answered(&answer);
+                    // A client that left comes back under the same request id, or its time runs out.
+                    let _ = reply.send(answer);
+                }
+            }
+            Err(StoreError::Full(_)) => {
+                for undo in batch.undo.into_iter().rev() {
+                    self.keeper.undo(undo, moment.now);
+                }
+                for (answer, reply) in batch.answers {
+                    let answer = self.unless_undone(answer);
+                    self.metrics.answered(&answer);
+                    let _ = reply.send(answer);
+                }
+            }
+            // Nothing is answered: nobody knows what the disk holds.
+            Err(_) => return,
+        }
+        for look in batch.reads {
+            look(&self.keeper, moment);
+        }
+        self.metrics.state(self.keeper.state.sessions.len(), self.journal.syncs());
+        if self.journal.wants_snapshot() {
+            self.snapshot();
+        }
+    }
+
+    /// A grant whose session was taken back becomes the sentence about the full disk.
+    fn unless_undone(&self, answer: Result<Answer, Problem>) -> Result<Answer, Problem> {
+        match answer {
+            Ok(Answer::Granted(given)) if !self.keeper.state.sessions.contains_key(&given.session.id) => {
+                Err(no_space())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes records with all that waited to be written along.
+    fn append(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut all = std::mem::take(&mut self.lazy);
+        all.extend_from_slice(records);
+        // A batch has its limits; what waits may be more after a full disk.
+        let written = all.chunks(crate::store::batch::MAX_RECORDS).try_fold(0, |done, chunk| {
+            self.journal.append(chunk).map(|()| done + chunk.len()).map_err(|error| (done, error))
+        });
+        match written {
+            Ok(_) => {
+                self.full = false;
+                Ok(())
+            }
+            Err((done, error)) => {
+                let lazy = all.len() - records.len();
+                all.truncate(lazy);
+                self.lazy = all.split_off(done.min(lazy));
+                self.note(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Remembers what a failure means for the rest of the process' life.
+    fn note(&mut self, error: &StoreError) {
+        match error {
+            StoreError::Full(_) => {
+                if !self.full {
+                    tracing::error!("the disk is full: no seats are given and no updates imported until there is room");
+                }
+                self.full = true;
+            }
+            other => {
+                let cause = std::error::Error::source(other).map(|cause| format!(": {cause}")).unwrap_or_default();
+                self.fatal.get_or_insert(format!("{other}{cause}"));
+            }
+        }
+    }
+
+    /// Whether the last write found no room.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    fn expire(&mut self, moment: Moment) {
+        for record in self.keeper.expire(moment) {
+            self.lazy.push(record.to_bytes());
+            self.metrics.expired();
+        }
+    }
+
+    fn tick(&mut self) {
+        let moment = self.moment();
+        self.expire(moment);
+        if moment.boottime.saturating_sub(self.time_noted) >= TIME_NOTE {
+            self.time_noted = moment.boottime;
+            if let Some(at) = self.believable(moment) {
+                self.keeper.state.prove_time(at);
+                self.lazy.push(Record::TimeSeen { at }.to_bytes());
+            }
+        }
+        self.flush_lazy();
+    }
+
+    /// The time to note, when it moves the proven time forward and is no leap.
+    fn believable(&self, moment: Moment) -> Option<Timestamp> {
+        let floor = self.keeper.state.time_floor;
+        let small_step = moment.now <= floor.saturating_add(MAX_LEAP);
+        let long_up = moment.boottime.saturating_sub(self.started) >= MAX_LEAP;
+        (moment.now > floor && floor > Timestamp::UNIX_EPOCH && (small_step || long_up)).then_some(moment.now)
+    }
+
+    fn flush_lazy(&mut self) {
+        if !self.lazy.is_empty() && self.append(&[]).is_ok() {
+            self.metrics.state(self.keeper.state.sessions.len(), self.journal.syncs());
+            if self.journal.wants_snapshot() {
+                self.snapshot();
+            }
+        }
+    }
+
+    fn snapshot(&mut self) {
+        let state = self.keeper.state.snapshot();
+        if let Err(error) = self.journal.snapshot(&state) {
+            self.note(&error);
+        }
+    }
+}
+
+/// The sentence about a full disk.
+pub(crate) fn no_space() -> Problem {
+    Problem::new(
+        ErrorCode::Unavailable,
+        "the disk of the licence server is full, so nothing new can be promised",
+        "free space in its state folder; seats that are held go on and can be given back",
+    )
+}
+
+/// The sentence about a broken disk.
+pub(crate) fn broken() -> Problem {
+    Problem::new(
+        ErrorCode::Unavailable,
+        "the disk of the licence server has failed, and the server is ending",
+        "look into its log, then start it again",
+    )
+}
