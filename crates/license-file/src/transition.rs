@@ -3,7 +3,8 @@
 use lictor_licensing::binding::may_live;
 use lictor_licensing::id::{LicenseId, ProductCode};
 use lictor_licensing::item::Part;
-use lictor_signing::{Envelope, LeaseCertificate, TrustedRoot};
+use lictor_signing::cbor;
+use lictor_signing::{Envelope, LeaseCertificate, SignedPayload, TrustedRoot};
 
 use crate::FileError;
 use crate::chain::{Digest, next_head};
@@ -28,7 +29,10 @@ pub enum KeyChange {
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) profile: &'a DeviceProfile,
-    pub(crate) root: &'a TrustedRoot,
+    /// Whose keys must have signed a certificate that is planned. A container does not ask again when it applies the
+    /// segment: the certifier's key may have been retired while the segment was on its way, and a chain that cannot
+    /// move on would be worse than a certificate that nobody accepts. Whoever uses a certificate verifies it.
+    pub(crate) certifier: Option<&'a TrustedRoot>,
 }
 
 /// Does the operations of a segment on a copy of the state.
@@ -163,8 +167,15 @@ fn check_entry(license: LicenseId, entry: &Entry, around: Surroundings<'_>) -> R
 }
 
 fn check_certificate(state: &VendorState, bytes: &[u8], around: Surroundings<'_>) -> Result<(), FileError> {
-    let certificate: LeaseCertificate = around.root.open(&Envelope::from_bytes(bytes)?)?;
-    if certificate.container_id != state.container_id.0 || certificate.lease_key != around.profile.keys.lease {
+    let envelope = Envelope::from_bytes(bytes)?;
+    if let Some(root) = around.certifier {
+        root.open::<LeaseCertificate>(&envelope)?;
+    }
+    let certificate: LeaseCertificate = cbor::decode(envelope.unverified_payload())?;
+    let same_chain = certificate.container_id == state.container_id.0
+        && certificate.firm_code == state.firm_code.get()
+        && envelope.payload_type() == LeaseCertificate::PAYLOAD_TYPE.name();
+    if !same_chain || certificate.lease_key != around.profile.keys.lease {
         return Err(FileError::Operation("a lease certificate is for another key"));
     }
     Ok(())

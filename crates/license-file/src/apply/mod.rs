@@ -128,7 +128,7 @@ impl Import {
             return None;
         }
         let (segment, body) = self.waiting.pop_front()?;
-        let around = Surroundings { profile: &self.profile, root: &self.root };
+        let around = Surroundings { profile: &self.profile, certifier: None };
         match Step::take(&self.state, &segment, &body, around) {
             Ok(step) => {
                 self.results.push(result(segment.header(), VerdictCode::Applied));

@@ -158,7 +158,7 @@ fn surroundings<'a>(
     if terms.note.len() > MAX_NOTE_BYTES {
         return Err(FileError::TooLarge { what: "the note", limit: MAX_NOTE_BYTES });
     }
-    Ok(Surroundings { profile, root })
+    Ok(Surroundings { profile, certifier: Some(root) })
 }
 
 fn after(state: &VendorState) -> Result<u64, FileError> {

@@ -1,0 +1,17 @@
+//! The files of remote programming under everything that can happen to them.
+
+mod support;
+
+mod chain_views;
+mod checkpoints;
+mod confusion;
+mod frames;
+mod golden;
+mod hostile;
+mod imports;
+mod mutations;
+mod product_items;
+mod replay;
+mod rotation;
+mod small_world;
+mod targets;
