@@ -1,0 +1,255 @@
+//! What a test stands in: a database, a producer whose feed is served over gRPC, an issuer of tokens, a dispatcher.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use lictor_api::{
+    convert::timestamp,
+    event::v1::{
+        self as wire, Event, ListEventsRequest, ListEventsResponse,
+        event_feed_service_server::{EventFeedService, EventFeedServiceServer},
+    },
+    notification::v1::{
+        AddDestinationRequest, Delivery, Destination, ListDeliveriesRequest, ListDestinationsRequest,
+        delivery_service_client::DeliveryServiceClient, destination_service_client::DestinationServiceClient,
+    },
+};
+use lictor_auth::{AuthSettings, LocalIssuer, Role};
+use lictor_clock::{SharedClock, SystemClock, Timestamp};
+use lictor_licensing::id::EventId;
+use lictor_notification_dispatcher::{Settings, domain::schedule::Schedule, events::producer::ProducerList, start};
+use lictor_runtime::{
+    Frame, ListenSettings, Running, Secret,
+    client::{self, ServiceChannel},
+    open_gate,
+};
+use lictor_storage::sqlite_url;
+use tempfile::TempDir;
+use tonic::{Request, Response, Status};
+
+/// How long a condition may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The one producer of most tests.
+pub(crate) const PRODUCER: &str = "license-central";
+
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    pub(crate) clock: SharedClock,
+    pub(crate) producer: Producer,
+    pub(crate) issuer: LocalIssuer,
+    _folder: TempDir,
+}
+
+impl World {
+    /// SQLite, the machine's clock, quick retries.
+    pub(crate) async fn new() -> Self {
+        Self::at(SystemClock::shared()).await
+    }
+
+    /// The same on a clock that the test moves.
+    pub(crate) async fn at(clock: SharedClock) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = sqlite_url(&folder.path().join("dispatcher.db"));
+        Self::over(url, clock, folder).await
+    }
+
+    /// On the tests' PostgreSQL server, in a database of its own; nothing when there is no server.
+    pub(crate) async fn postgres() -> Option<Self> {
+        let Some(server) = std::env::var("LICTOR_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty()) else {
+            eprintln!("SKIPPED on PostgreSQL: LICTOR_TEST_POSTGRES_URL is not set");
+            return None;
+        };
+        let name = format!("dispatcher_{}", unique());
+        lictor_storage::sqlx::any::install_default_drivers();
+        let pool = lictor_storage::sqlx::AnyPool::connect(&server).await.expect("the server answers");
+        let make = format!("CREATE DATABASE {name}");
+        lictor_storage::sqlx::raw_sql(lictor_storage::sqlx::AssertSqlSafe(make))
+            .execute(&pool)
+            .await
+            .expect("a database");
+        let (place, _) = server.rsplit_once('/').expect("a URL has a path");
+        let folder = tempfile::tempdir().expect("a folder");
+        Some(Self::over(format!("{place}/{name}"), SystemClock::shared(), folder).await)
+    }
+
+    async fn over(url: String, clock: SharedClock, folder: TempDir) -> Self {
+        let issuer = LocalIssuer::from_seed("tests", &[3; 32]).expect("a key");
+        let producer = Producer::start(PRODUCER).await;
+        let mut settings = Settings::embedded(ListenSettings::loopback(), Secret::new(url));
+        settings.auth = AuthSettings::local(&issuer, "lictor");
+        settings.producers = ProducerList(vec![producer.entry()]);
+        settings.webhook_allow = "127.0.0.0/8".parse().expect("a list");
+        settings.pull_every = Duration::from_millis(50);
+        settings.sweep_every = Duration::from_millis(20);
+        settings.lease = Duration::from_millis(300);
+        settings.webhook_deadline = Duration::from_secs(5);
+        settings.schedule = "20ms,40ms,80ms,100ms".parse::<Schedule>().expect("waits");
+        Self { settings, clock, producer, issuer, _folder: folder }
+    }
+
+    pub(crate) async fn start(&self) -> Dispatcher {
+        let running = start(self.settings.clone(), self.clock.clone()).await.expect("the dispatcher starts");
+        Dispatcher { channel: self.channel(&running, Some(Role::Admin)), running }
+    }
+
+    pub(crate) fn channel(&self, running: &Running, role: Option<Role>) -> ServiceChannel {
+        let url = format!("http://{}", running.addresses().grpc);
+        let token = role.map(|role| {
+            let (issuer, clock) = (self.issuer.clone(), self.clock.clone());
+            let source: client::TokenSource = Arc::new(move || {
+                let hour = Duration::from_secs(3_600);
+                Ok(issuer.mint("tester", &[role], "lictor", hour, clock.now()).expect("a token"))
+            });
+            source
+        });
+        client::channel(&url, None, token).expect("a channel")
+    }
+}
+
+/// Something different for each database of each run.
+fn unique() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).expect("random bytes");
+    format!("{}_{}", u32::from_be_bytes(random), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) struct Dispatcher {
+    pub(crate) running: Running,
+    channel: ServiceChannel,
+}
+
+impl Dispatcher {
+    pub(crate) fn destinations(&self) -> DestinationServiceClient<ServiceChannel> {
+        DestinationServiceClient::new(self.channel.clone())
+    }
+
+    /// Adds a destination for `types`, and gives its id and secret.
+    pub(crate) async fn add(&self, url: &str, types: &[&str]) -> (String, String) {
+        let request = AddDestinationRequest {
+            request_id: unique(),
+            url: url.to_owned(),
+            types: types.iter().map(|kind| (*kind).to_owned()).collect(),
+        };
+        let added = self.destinations().add_destination(request).await.expect("the destination is added").into_inner();
+        (added.destination.expect("a destination").destination_id, added.secret)
+    }
+
+    pub(crate) async fn destination(&self, id: &str) -> Destination {
+        let listed = self.destinations().list_destinations(ListDestinationsRequest {}).await.expect("a list");
+        let found = listed.into_inner().destinations.into_iter().find(|one| one.destination_id == id);
+        found.expect("the destination is listed")
+    }
+
+    pub(crate) async fn deliveries(&self, destination: &str) -> Vec<Delivery> {
+        let request = ListDeliveriesRequest { destination_id: destination.to_owned(), limit: 1_000, ..Default::default() };
+        let listed = DeliveryServiceClient::new(self.channel.clone()).list_deliveries(request).await.expect("a list");
+        listed.into_inner().deliveries
+    }
+
+    /// Waits until the deliveries of a destination satisfy `condition`.
+    pub(crate) async fn until(&self, destination: &str, what: &str, condition: impl Fn(&[Delivery]) -> bool) -> Vec<Delivery> {
+        until(what, async || Some(self.deliveries(destination).await).filter(|all| condition(all))).await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.shutdown();
+        self.running.wait().await.expect("an orderly stop");
+    }
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            pace.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    });
+    match waited.await {
+        Ok(answer) => answer,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}
+
+/// A service that announces events: its outbox in memory, its feed over gRPC.
+#[derive(Clone)]
+pub(crate) struct Producer {
+    name: &'static str,
+    address: String,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Producer {
+    pub(crate) async fn start(name: &'static str) -> Self {
+        let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let frame = Frame::bind("producer", &ListenSettings::loopback()).await.expect("ports");
+        let routes = tonic::service::Routes::default().add_service(EventFeedServiceServer::new(Feed(Arc::clone(&events))));
+        let running = frame.serve(routes, open_gate());
+        Self { name, address: format!("http://{}", running.addresses().grpc), events }
+    }
+
+    pub(crate) fn entry(&self) -> (String, String) {
+        (self.name.to_owned(), self.address.clone())
+    }
+
+    /// Announces that a license was changed.
+    pub(crate) fn announce(&self, subject: &str) -> Event {
+        self.announce_with(subject, "")
+    }
+
+    pub(crate) fn announce_with(&self, subject: &str, traceparent: &str) -> Event {
+        let mut events = self.events.lock().expect("a lock");
+        let sequence = events.len() as u64 + 1;
+        let aggregate_sequence = events.iter().filter(|event| event.subject == subject).count() as u64 + 1;
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).expect("random bytes");
+        let event = Event {
+            id: EventId::new(Timestamp::from_seconds(1_800_000_000), random).to_string(),
+            r#type: "lictor.license.changed.v1".to_owned(),
+            source: self.name.to_owned(),
+            subject: subject.to_owned(),
+            aggregate_sequence,
+            sequence,
+            time: Some(timestamp(Timestamp::from_seconds(1_800_000_000))),
+            traceparent: traceparent.to_owned(),
+            firm_code: 6_000_001,
+            data: Some(wire::event::Data::LicenseChanged(wire::LicenseChanged::default())),
+        };
+        events.push(event.clone());
+        event
+    }
+
+    /// Puts something into the feed that no good producer would.
+    pub(crate) fn announce_odd(&self, event: Event) {
+        self.events.lock().expect("a lock").push(event);
+    }
+
+    /// Announces `count` changes, in turn about `subjects` different licenses.
+    pub(crate) fn announce_many(&self, count: usize, subjects: usize) -> Vec<Event> {
+        (0..count).map(|number| self.announce(&format!("lic_{}", number % subjects))).collect()
+    }
+}
+
+struct Feed(Arc<Mutex<Vec<Event>>>);
+
+#[tonic::async_trait]
+impl EventFeedService for Feed {
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+        let request = request.into_inner();
+        let events = self.0.lock().expect("a lock");
+        let from = usize::try_from(request.after_sequence).unwrap_or(usize::MAX).min(events.len());
+        let page = events[from..].iter().take(request.limit as usize).cloned().collect();
+        Ok(Response::new(ListEventsResponse { events: page }))
+    }
+}
