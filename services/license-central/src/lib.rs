@@ -57,7 +57,7 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
 async fn open(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
     let options = DatabaseOptions {
         max_connections: settings.database_connections,
-        start_deadline: settings.database_patience,
+        start_deadline: settings.database_wait,
         ..DatabaseOptions::for_schema(SCHEMA)
     };
     let broken = |error: StorageError| match error {

@@ -21,12 +21,8 @@ const DATABASE_URL: Field = Field::required(
 .secret();
 const DATABASE_CONNECTIONS: Field =
     Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
-const DATABASE_PATIENCE: Field = Field::with_default(
-    "database_patience",
-    "DATABASE_PATIENCE",
-    "30s",
-    "how long a start waits for a database that is down",
-);
+const DATABASE_WAIT: Field =
+    Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
 const AMQP_URL: Field = Field::optional(
     "amqp_url",
     "AMQP_URL",
@@ -68,7 +64,7 @@ pub struct Settings {
     /// Size of its connection pool, 1 to 100.
     pub database_connections: u32,
     /// How long a start waits for the database.
-    pub database_patience: std::time::Duration,
+    pub database_wait: std::time::Duration,
     /// Where its events go.
     pub broker: Broker,
     /// What tickets are made from.
@@ -83,7 +79,7 @@ impl Settings {
             auth: AuthSettings::read(reader),
             database_url: reader.secret(&DATABASE_URL),
             database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
-            database_patience: reader.duration(&DATABASE_PATIENCE),
+            database_wait: reader.duration(&DATABASE_WAIT),
             broker: broker(reader),
             ticket_key: ticket_key(reader),
         }

@@ -139,7 +139,7 @@ impl FromStr for AllocationState {
 
 #[cfg(test)]
 mod tests {
-    use super::{AllocationState as S, *};
+    use super::AllocationState as S;
 
     #[test]
     fn late_proof_of_arrival_does_not_undo_a_withdrawal() {

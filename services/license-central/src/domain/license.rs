@@ -161,7 +161,7 @@ impl License {
 
 #[cfg(test)]
 mod tests {
-    use super::{AllocationState as A, LicenseState as L, *};
+    use super::{AllocationState as A, LicenseState as L};
 
     #[test]
     fn a_reserved_license_is_still_available() {

@@ -49,7 +49,7 @@ fn id_of(token: &str, prefix: &str) -> Result<String, Problem> {
             "start again without a token",
         )
     };
-    if token.len() > 128 || token.len() % 2 != 0 || !token.is_ascii() {
+    if token.len() > 128 || !token.len().is_multiple_of(2) || !token.is_ascii() {
         return Err(foreign());
     }
     let bytes = (0..token.len() / 2)

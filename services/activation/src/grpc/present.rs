@@ -1,0 +1,53 @@
+//! How sagas look on the wire.
+
+use lictor_api::{activation::v1 as wire, convert::timestamp, types::v1::LicenseState};
+
+use crate::domain::{
+    saga::Saga,
+    state::{Kind, State},
+};
+
+/// A saga.
+pub(super) fn activation(saga: &Saga) -> wire::Activation {
+    let container = saga.container.as_ref();
+    wire::Activation {
+        activation_id: saga.id.to_string(),
+        kind: match saga.kind {
+            Kind::Activate => wire::ActivationKind::Activate,
+            Kind::Push => wire::ActivationKind::Push,
+            Kind::Withdraw => wire::ActivationKind::Withdraw,
+        }
+        .into(),
+        state: match saga.state {
+            State::Requested => wire::ActivationState::Requested,
+            // It still holds what is being given back.
+            State::Reserved | State::Refusing => wire::ActivationState::Reserved,
+            State::Issued => wire::ActivationState::Issued,
+            State::Completed => wire::ActivationState::Completed,
+            State::Confirmed => wire::ActivationState::Confirmed,
+            State::Refused => wire::ActivationState::Refused,
+        }
+        .into(),
+        serial: container.map(|container| container.serial.clone()).unwrap_or_default(),
+        container_id: container.map(|container| container.id.clone()).unwrap_or_default(),
+        firm_code: saga.firm,
+        license_ids: saga.licenses.iter().map(ToString::to_string).collect(),
+        from: saga.from,
+        to: saga.to,
+        ticket: saga.ticket_masked.clone(),
+        reason: saga.problem.as_ref().map(|problem| problem.message.clone()).unwrap_or_default(),
+        created_at: Some(timestamp(saga.created_at)),
+    }
+}
+
+/// The word for a state of a license.
+pub(super) fn license_state(state: i32) -> &'static str {
+    match LicenseState::try_from(state) {
+        Ok(LicenseState::Available) => "available",
+        Ok(LicenseState::Collected) => "collected",
+        Ok(LicenseState::Confirmed) => "confirmed",
+        Ok(LicenseState::Returning) => "returning",
+        Ok(LicenseState::Withdrawn) => "withdrawn",
+        Ok(LicenseState::Unspecified) | Err(_) => "unknown",
+    }
+}

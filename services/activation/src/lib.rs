@@ -1,0 +1,126 @@
+//! activation: carries out every change of a container: activate, push, withdraw.
+//!
+//! - [`domain`]: the rules, without I/O: states of a saga and what comes next, limits on guessing.
+//! - [`saga`]: carries sagas out over license-central and the push update generator, and resumes them after a crash.
+//! - [`store`]: the tables, the same statements on PostgreSQL and SQLite.
+//! - [`guess`]: how often wrong tickets may be tried, shared by replicas in Redis or in this process.
+//! - [`grpc`]: the RPCs of `lictor.activation.v1` and the event feed.
+//! - [`events`]: what is announced, and the proofs of the generator that are taken in.
+
+pub mod domain;
+pub mod events;
+pub mod failure;
+pub mod grpc;
+pub mod guess;
+mod ids;
+pub mod metrics;
+pub mod saga;
+pub mod settings;
+pub mod store;
+
+use lictor_clock::SharedClock;
+use lictor_runtime::{Frame, Running, StartError, client};
+use lictor_storage::{Database, DatabaseOptions, StorageError};
+
+pub use settings::Settings;
+
+use crate::{
+    guess::Guesses,
+    saga::{Peers, Runner},
+};
+
+/// Name of the service in events, tokens and logs.
+pub const NAME: &str = "activation";
+/// Its schema on PostgreSQL.
+pub const SCHEMA: &str = "activation";
+
+/// Starts the service: takes its ports, opens and migrates its database, goes on with unfinished sagas, answers its RPCs.
+/// The other services may start later.
+///
+/// # Errors
+/// One sentence with the next step: a port that is taken, a database that is down, a setting that is wrong.
+pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
+    let frame = Frame::bind(NAME, &settings.listen).await?;
+    let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
+    let peers = peers(&settings, &clock)?;
+    let guesses = match &settings.redis_url {
+        Some(url) => Guesses::shared(url.expose(), "lictor", settings.limits, clock.clone())?,
+        None => Guesses::in_memory(settings.limits, clock.clone()),
+    };
+    let db = open(&settings, &clock).await?;
+    let metrics = metrics::Metrics::new(frame.metrics());
+    let name = settings.instance.clone().unwrap_or_else(|| instance(&frame));
+    let runner = Runner::new(store::Store::new(db.clone()), peers.clone(), clock.clone(), name, metrics.clone());
+
+    watch_readiness(&frame, &db, &peers);
+    let freed = runner.take_over().await.map_err(|failure| StartError::failed("the sagas cannot be read", failure))?;
+    if freed > 0 {
+        tracing::info!(freed, "sagas that an earlier process left are taken up");
+    }
+    run_in_background(&frame, &runner, settings.broker, &clock);
+
+    let desk = grpc::Desk { runner, guesses, clock, metrics, lifecycle: frame.lifecycle().clone() };
+    Ok(frame.serve(grpc::routes(desk), gate))
+}
+
+fn peers(settings: &Settings, clock: &SharedClock) -> Result<Peers, StartError> {
+    let token = settings.auth.service_tokens(NAME, clock.clone())?;
+    let ca = settings.peers_ca.as_deref();
+    Ok(Peers::new(
+        client::channel(&settings.central_url, ca, token.clone())?,
+        client::channel(&settings.update_url, ca, token)?,
+    ))
+}
+
+/// What tells this replica from others on this host and elsewhere, and stays the same when it is started again.
+fn instance(frame: &Frame) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), frame.addresses().grpc.port())
+}
+
+fn watch_readiness(frame: &Frame, db: &Database, peers: &Peers) {
+    let ready = db.clone();
+    frame.readiness().add("database", move || {
+        let db = ready.clone();
+        async move { db.ping().await.map_err(|_| "the database does not answer".to_owned()) }
+    });
+    let central = peers.clone();
+    frame.readiness().add("license-central", move || {
+        let peers = central.clone();
+        async move { peers.central_serves().await }
+    });
+    let update = peers.clone();
+    frame.readiness().add("push-update-generator", move || {
+        let peers = update.clone();
+        async move { peers.update_serves().await }
+    });
+}
+
+fn run_in_background(frame: &Frame, runner: &Runner, broker: lictor_broker::Broker, clock: &SharedClock) {
+    let lifecycle = frame.lifecycle();
+    let (stop, relayed, told) = (lifecycle.soft(), runner.store().db().clone(), frame.metrics().clone());
+    let (out, time) = (broker.clone(), clock.clone());
+    lifecycle.spawn("relay", async move { lictor_broker::relay(relayed, out, NAME, time, &told, stop).await });
+    lifecycle.spawn("resumer", saga::keep_resuming(runner.clone(), lifecycle.soft()));
+    lifecycle.spawn("proofs", events::follow_updates(runner.clone(), broker, clock.clone(), lifecycle.soft()));
+    let closing = runner.store().db().clone();
+    lifecycle.on_stop(async move { closing.close().await });
+}
+
+/// The migrated database. The frame serves only after this, so readiness includes the migrations.
+async fn open(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
+    let options = DatabaseOptions {
+        max_connections: settings.database_connections,
+        start_deadline: settings.database_wait,
+        ..DatabaseOptions::for_schema(SCHEMA)
+    };
+    let broken = |error: StorageError| match error {
+        StorageError::Unavailable { .. } => StartError::unreachable(error),
+        StorageError::Settings(_) => StartError::settings(error),
+        StorageError::Migration(ref what) => StartError::failed(what.clone(), error),
+        other => StartError::failed("the database of activation cannot be used", other),
+    };
+    let db = Database::connect(settings.database_url.expose(), &options).await.map_err(broken)?;
+    db.migrate(store::MIGRATIONS, clock.now()).await.map_err(broken)?;
+    Ok(db)
+}

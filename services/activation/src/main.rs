@@ -1,0 +1,13 @@
+//! The program `activation`.
+
+use lictor_activation::{Settings, start};
+use lictor_runtime::{Program, run};
+
+fn main() -> std::process::ExitCode {
+    let program = Program {
+        name: "activation",
+        version: env!("CARGO_PKG_VERSION"),
+        about: "every change of a container: activate, push, withdraw",
+    };
+    run(program, Settings::read, start)
+}

@@ -1,0 +1,157 @@
+//! What activation can be told.
+
+use std::time::Duration;
+
+use lictor_auth::AuthSettings;
+use lictor_broker::{Broker, RabbitOptions};
+use lictor_runtime::{Field, ListenSettings, Reader, Secret};
+
+use crate::domain::guess::{Limit, Limits};
+
+/// Usual port of the RPCs.
+pub const GRPC_PORT: u16 = 7020;
+/// Usual port of health and metrics.
+pub const HTTP_PORT: u16 = 7021;
+
+const DATABASE_URL: Field = Field::required(
+    "database_url",
+    "DATABASE_URL",
+    "where the tables are: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
+)
+.secret();
+const DATABASE_CONNECTIONS: Field =
+    Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
+const DATABASE_WAIT: Field =
+    Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
+const AMQP_URL: Field = Field::optional(
+    "amqp_url",
+    "AMQP_URL",
+    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it the event feeds alone are read",
+)
+.secret();
+const AMQP_CA: Field =
+    Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate, for `amqps://`");
+const REDIS_URL: Field = Field::optional(
+    "redis_url",
+    "REDIS_URL",
+    "Redis that all replicas share, `redis://HOST:PORT/`; without it tickets are limited per process",
+)
+.secret();
+const CENTRAL_URL: Field =
+    Field::required("central_url", "CENTRAL_URL", "address of license-central, such as `http://license-central:7010`");
+const UPDATE_URL: Field = Field::required(
+    "update_url",
+    "UPDATE_URL",
+    "address of the push update generator, such as `http://push-update-generator:7030`",
+);
+const PEERS_CA: Field =
+    Field::optional("peers_ca", "PEERS_CA", "PEM file with the CA of both services' certificates, for `https://`");
+const INSTANCE: Field = Field::optional(
+    "instance",
+    "LICTOR_INSTANCE",
+    "name of this replica, the same after a restart; without it host name and port",
+);
+const GUESSES: Field = Field::with_default(
+    "ticket_guesses",
+    "TICKET_GUESSES",
+    "20",
+    "wrong tickets that one address may try at once, 1 to 100000",
+);
+const GUESS_REFILL: Field = Field::with_default(
+    "ticket_guess_refill",
+    "TICKET_GUESS_REFILL",
+    "1m",
+    "time after which an address may try one more wrong ticket",
+);
+const ALL_GUESSES: Field = Field::with_default(
+    "ticket_guesses_all",
+    "TICKET_GUESSES_ALL",
+    "1000",
+    "wrong tickets that all addresses together may try at once, 1 to 100000",
+);
+const ALL_GUESS_REFILL: Field = Field::with_default(
+    "ticket_guess_refill_all",
+    "TICKET_GUESS_REFILL_ALL",
+    "1s",
+    "time after which all together may try one more",
+);
+
+/// The settings of one activation service.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: ListenSettings,
+    /// Whom it trusts, and how it proves itself to the others.
+    pub auth: AuthSettings,
+    /// Where its tables are.
+    pub database_url: Secret,
+    /// Size of its connection pool, 1 to 100.
+    pub database_connections: u32,
+    /// How long a start waits for the database.
+    pub database_wait: Duration,
+    /// Where its events go, and where those of others come from.
+    pub broker: Broker,
+    /// Where replicas share the count of wrong tickets; in this process without it.
+    pub redis_url: Option<Secret>,
+    /// Address of license-central.
+    pub central_url: String,
+    /// Address of the push update generator.
+    pub update_url: String,
+    /// PEM text of the CA of both.
+    pub peers_ca: Option<String>,
+    /// Name of this replica, the same after a restart.
+    pub instance: Option<String>,
+    /// Limits on wrong tickets.
+    pub limits: Limits,
+}
+
+/// The limits that hold when nothing else is set.
+pub const LIMITS: Limits = Limits {
+    peer: Limit { burst: 20, refill: Duration::from_secs(60) },
+    all: Limit { burst: 1_000, refill: Duration::from_secs(1) },
+};
+
+impl Settings {
+    /// Reads them all; mistakes are collected in the reader.
+    pub fn read(reader: &mut Reader) -> Self {
+        Self {
+            listen: ListenSettings::read(reader, GRPC_PORT, HTTP_PORT),
+            auth: AuthSettings::read(reader),
+            database_url: reader.secret(&DATABASE_URL),
+            database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
+            database_wait: reader.duration(&DATABASE_WAIT),
+            broker: broker(reader),
+            redis_url: reader.optional_secret(&REDIS_URL),
+            central_url: reader.text(&CENTRAL_URL),
+            update_url: reader.text(&UPDATE_URL),
+            peers_ca: pem(reader, &PEERS_CA),
+            instance: reader.optional_text(&INSTANCE),
+            limits: Limits {
+                peer: limit(reader, &GUESSES, &GUESS_REFILL),
+                all: limit(reader, &ALL_GUESSES, &ALL_GUESS_REFILL),
+            },
+        }
+    }
+}
+
+fn limit(reader: &mut Reader, burst: &Field, refill: &Field) -> Limit {
+    Limit { burst: u32::try_from(reader.number(burst, 1..=100_000)).unwrap_or(1), refill: reader.duration(refill) }
+}
+
+fn pem(reader: &mut Reader, field: &Field) -> Option<String> {
+    reader.optional_path(field).map(std::fs::read_to_string).transpose().unwrap_or_else(|error| {
+        reader.mistake(field, format!("cannot be read: {error}"));
+        None
+    })
+}
+
+fn broker(reader: &mut Reader) -> Broker {
+    let ca = pem(reader, &AMQP_CA);
+    let Some(url) = reader.optional_secret(&AMQP_URL) else {
+        return Broker::in_process();
+    };
+    Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
+        reader.mistake(&AMQP_URL, error);
+        Broker::in_process()
+    })
+}
