@@ -35,11 +35,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let time = clock_gettime(ClockId::Realtime);
-        Timestamp::from_micros(
-            time.tv_sec
-                .saturating_mul(1_000_000)
-                .saturating_add(time.tv_nsec / 1_000),
-        )
+        Timestamp::from_micros(time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1_000))
     }
 
     fn boottime(&self) -> Duration {
@@ -67,10 +63,7 @@ impl ManualClock {
     /// Starts at `now`, with a machine that booted an hour earlier.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(Reading {
-            now,
-            boottime: Duration::from_secs(3_600),
-        })))
+        Self(Arc::new(Mutex::new(Reading { now, boottime: Duration::from_secs(3_600) })))
     }
 
     /// A shared handle to this same clock.

@@ -11,24 +11,16 @@ use serde::{Deserialize, Deserializer, Serializer};
 pub const MAX: Duration = days(365_000);
 
 /// Largest unit first; a text names each unit at most once and in this order.
-const UNITS: [(&str, u64); 6] = [
-    ("d", 86_400_000_000),
-    ("h", 3_600_000_000),
-    ("m", 60_000_000),
-    ("s", 1_000_000),
-    ("ms", 1_000),
-    ("us", 1),
-];
+const UNITS: [(&str, u64); 6] =
+    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
 
 /// Why a text is no span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationParseError {
     /// The text does not consist of numbers with units.
-    #[error(
-        "a span of time is written like 30d, 12h or 1d12h with the units d, h, m, s, ms, us in this order"
-    )]
+    #[error("a span of time is written like 30d, 12h or 1d12h with the units d, h, m, s, ms, us in this order")]
     Shape,
-    /// The span is longer than [`MAX`].
+    /// The span is longer than [`MAX`](crate::duration::MAX).
     #[error("a span of time may not be longer than 365000d")]
     TooLong,
 }
@@ -54,7 +46,7 @@ pub const fn minutes(count: u64) -> Duration {
 /// Reads a span such as `30d` or `1d12h`.
 ///
 /// # Errors
-/// [`DurationParseError`] when the text has another shape or the span is longer than [`MAX`].
+/// [`DurationParseError`] when the text has another shape or the span is longer than [`MAX`](crate::duration::MAX).
 pub fn parse(text: &str) -> Result<Duration, DurationParseError> {
     let mut rest = text;
     let mut units = UNITS.iter();
@@ -62,34 +54,23 @@ pub fn parse(text: &str) -> Result<Duration, DurationParseError> {
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, tail) = rest.split_at(digits);
-        let letters = tail.len()
-            - tail
-                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-                .len();
+        let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
         let (unit, tail) = tail.split_at(letters);
         // Taking from the iterator is what enforces the order and forbids a unit twice.
-        let (_, micros) = units
-            .find(|(name, _)| *name == unit)
-            .ok_or(DurationParseError::Shape)?;
+        let (_, micros) = units.find(|(name, _)| *name == unit).ok_or(DurationParseError::Shape)?;
         if number.is_empty() {
             return Err(DurationParseError::Shape);
         }
         let number: u64 = number.parse().map_err(|_| DurationParseError::TooLong)?;
-        total = number
-            .checked_mul(*micros)
-            .and_then(|part| total.checked_add(part))
-            .ok_or(DurationParseError::TooLong)?;
+        total =
+            number.checked_mul(*micros).and_then(|part| total.checked_add(part)).ok_or(DurationParseError::TooLong)?;
         rest = tail;
     }
     if text.is_empty() {
         return Err(DurationParseError::Shape);
     }
     let span = Duration::from_micros(total);
-    if span > MAX {
-        Err(DurationParseError::TooLong)
-    } else {
-        Ok(span)
-    }
+    if span > MAX { Err(DurationParseError::TooLong) } else { Ok(span) }
 }
 
 /// Writes a span with the largest units that fit, rounded down to microseconds; the inverse of [`parse`].

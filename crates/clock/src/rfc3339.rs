@@ -26,10 +26,7 @@ pub(crate) fn format(micros: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
     let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    write!(
-        f,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-    )?;
+    write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
     if fraction != 0 {
         write!(f, ".{fraction:06}")?;
     }
@@ -50,11 +47,7 @@ pub(crate) fn parse(text: &str) -> Result<i64, TimestampParseError> {
     let minute = rest.digits(2)?;
     rest.one_of(b":")?;
     let second = rest.digits(2)?;
-    let fraction = if rest.peek() == Some(b'.') {
-        rest.fraction()?
-    } else {
-        0
-    };
+    let fraction = if rest.peek() == Some(b'.') { rest.fraction()? } else { 0 };
     let offset_minutes = match rest.one_of(b"Zz+-")? {
         sign @ (b'+' | b'-') => {
             let hours = rest.digits(2)?;
@@ -96,16 +89,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -118,18 +106,13 @@ impl Cursor<'_> {
     }
 
     fn one_of(&mut self, wanted: &[u8]) -> Result<u8, TimestampParseError> {
-        let byte = self
-            .peek()
-            .filter(|byte| wanted.contains(byte))
-            .ok_or(TimestampParseError::Shape)?;
+        let byte = self.peek().filter(|byte| wanted.contains(byte)).ok_or(TimestampParseError::Shape)?;
         self.0 = &self.0[1..];
         Ok(byte)
     }
 
     fn digits(&mut self, count: usize) -> Result<i64, TimestampParseError> {
-        (0..count).try_fold(0, |value, _| {
-            Ok(value * 10 + i64::from(self.one_of(b"0123456789")? - b'0'))
-        })
+        (0..count).try_fold(0, |value, _| Ok(value * 10 + i64::from(self.one_of(b"0123456789")? - b'0')))
     }
 
     /// A point and one to nine digits, as microseconds.

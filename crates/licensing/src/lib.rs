@@ -4,7 +4,7 @@
 //! - [`effective`]: what an entry says with everything it inherits, and where its state lives.
 //! - [`state`]: what the device adds: usage start, used units, written data.
 //! - [`pool`]: who holds which seats.
-//! - [`decide`]: a request against all candidates, giving a choice or a [`refusal`] with one reason for each.
+//! - [`mod@decide`]: a request against all candidates, giving a choice or a [`refusal`] with one reason for each.
 //! - [`id`], [`ticket`], [`error`]: names and failures that all parts share.
 
 pub mod access;

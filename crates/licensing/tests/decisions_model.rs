@@ -102,6 +102,10 @@ proptest! {
                 Op::Pass { hours } => world.pass(Duration::from_secs(3_600 * hours)),
             }
             for stored in &world.stored {
+                for entry in &stored.entries {
+                    let total = stored.seats.pool(entry.places().pool).report().total;
+                    prop_assert_eq!(total, entry.options().license_quantity.map(|quantity| quantity.count()));
+                }
                 for pool in stored.seats.pools() {
                     let report = pool.report();
                     if let Some(total) = report.total {

@@ -96,6 +96,45 @@ fn single_seat_with_station_share_runs_all_applications_of_one_machine() {
     world.take(WORDS, 4, "other", StationShare).expect("the last one left");
 }
 
+#[test]
+fn module_with_its_own_quantity_has_its_own_pool() {
+    let mut world = World::new("2026-03-01T09:00:00Z").with(
+        "130-1",
+        "
+product_code: 1000
+license_quantity: { count: 1 }
+modules: [{ product_code: 1001 }, { product_code: 1002, license_quantity: { count: 2 } }]
+",
+    );
+    world.take(1000, 1, "desk", UserLimit).expect("the parent's seat");
+    assert_eq!(world.take(WORDS, 2, "desk", UserLimit), Err(212), "inherits the pool");
+    world.take(SHEETS, 2, "desk", UserLimit).expect("has seats of its own");
+    world.take(SHEETS, 3, "desk", UserLimit).expect("two of them");
+    assert_eq!(world.take(SHEETS, 4, "desk", UserLimit), Err(212));
+    world.take(WORDS, 1, "desk", UserLimit).expect("who holds the parent takes no second seat of its pool");
+    assert_eq!(world.take(SHEETS, 1, "desk", UserLimit), Err(212), "but one of another pool");
+    let totals: Vec<_> = world.stored[0].seats.pools().map(|pool| pool.report().total).collect();
+    assert_eq!(totals, [Some(1), Some(2)]);
+}
+
+#[test]
+fn holders_keep_their_seats_when_an_update_changes_the_item() {
+    use lictor_licensing::{EffectiveEntry, ItemSeats};
+    let mut world = single_seat();
+    let words = world.take(WORDS, 1, "desk", StationShare).expect("free");
+    world.take(SHEETS, 2, "desk", StationShare).expect("shares");
+    // The vendor drops the spreadsheet, moves the word processor to another place and sells it a pool of its own.
+    let changed = item(
+        "{product_code: 1000, license_quantity: {count: 1}, modules: [{product_code: 1003}, {product_code: 1001, license_quantity: {count: 5}}]}",
+    );
+    let entries = EffectiveEntry::all_of(&changed);
+    let moved = |part| if part == Part::Module(0) { Some(Part::Module(1)) } else { None };
+    let seats: ItemSeats = world.stored[0].seats.reshaped(&entries, moved);
+    assert_eq!(seats.pool(Part::Module(1)).report().used, 1);
+    assert!(seats.pool(Part::Module(1)).access(words).is_some());
+    assert_eq!(seats.pool(Part::Parent).report().used, 0);
+}
+
 const TRUCK: u32 = 2000;
 const TRAM: u32 = 3000;
 const MULTI_MONITOR: u32 = 9000;
