@@ -35,7 +35,7 @@ use tonic::service::Routes;
 
 pub use access::ACCESS;
 pub use failure::Failure;
-pub use settings::Settings;
+pub use settings::{GRPC_PORT, HTTP_PORT, Settings};
 
 use crate::{events::EventFeed, issue::Issuer, keys::Keys, metrics::Counters};
 
@@ -106,6 +106,7 @@ fn open_keys(settings: &Settings) -> Result<FileKeyStore, StartError> {
 async fn open_database(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
     let options = DatabaseOptions {
         max_connections: settings.database_connections,
+        start_deadline: settings.database_wait,
         ..DatabaseOptions::for_schema(store::SCHEMA)
     };
     let db = Database::connect(settings.database_url.expose(), &options).await.map_err(cannot_start)?;

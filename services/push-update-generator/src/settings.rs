@@ -1,14 +1,16 @@
 //! What can be set, and what holds when it is not.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use lictor_auth::AuthSettings;
 use lictor_broker::{Broker, RabbitOptions};
 use lictor_key_store::Mode;
 use lictor_runtime::{Field, ListenSettings, Reader, Secret};
 
-const GRPC_PORT: u16 = 7030;
-const HTTP_PORT: u16 = 7031;
+/// Usual port of the RPCs.
+pub const GRPC_PORT: u16 = 7030;
+/// Usual port of health and metrics.
+pub const HTTP_PORT: u16 = 7031;
 
 const DATABASE_URL: Field = Field::required(
     "database_url",
@@ -16,10 +18,12 @@ const DATABASE_URL: Field = Field::required(
     "database of this service: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
 )
 .secret();
-const AMQP_URL: Field = Field::required(
+const DATABASE_WAIT: Field =
+    Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
+const AMQP_URL: Field = Field::optional(
     "amqp_url",
     "AMQP_URL",
-    "RabbitMQ for events: `amqp://USER:PASSWORD@HOST:PORT/VHOST` or `amqps://…`",
+    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it consumers read the event feed alone",
 )
 .secret();
 const AMQP_CA: Field = Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate");
@@ -53,6 +57,8 @@ pub struct Settings {
     pub database_url: Secret,
     /// Most connections to it, 2..=100.
     pub database_connections: u32,
+    /// How long a start waits for it.
+    pub database_wait: Duration,
     /// Where events go.
     pub broker: Broker,
     /// Whom it trusts.
@@ -69,6 +75,7 @@ impl Settings {
         let listen = ListenSettings::read(reader, GRPC_PORT, HTTP_PORT);
         let database_url = reader.secret(&DATABASE_URL);
         let database_connections = u32::try_from(reader.number(&MAX_CONNECTIONS, 2..=100)).unwrap_or(10);
+        let database_wait = reader.duration(&DATABASE_WAIT);
         let broker = broker(reader);
         let auth = AuthSettings::read(reader);
         let keys_dir = reader.path(&KEYS_DIR);
@@ -77,21 +84,19 @@ impl Settings {
             (false, true) => Mode::ProductionForced,
             (false, false) => Mode::Production,
         };
-        Self { listen, database_url, database_connections, broker, auth, keys_dir, keys_mode }
+        Self { listen, database_url, database_connections, database_wait, broker, auth, keys_dir, keys_mode }
     }
 }
 
 fn broker(reader: &mut Reader) -> Broker {
-    let url = reader.secret(&AMQP_URL);
     let ca = reader.optional_path(&AMQP_CA).and_then(|path| {
         std::fs::read_to_string(&path)
             .map_err(|error| reader.mistake(&AMQP_CA, format!("cannot be read: {error}")))
             .ok()
     });
-    if url.expose().is_empty() {
-        // Told already; the start is refused.
+    let Some(url) = reader.optional_secret(&AMQP_URL) else {
         return Broker::in_process();
-    }
+    };
     Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
         reader.mistake(&AMQP_URL, error);
         Broker::in_process()

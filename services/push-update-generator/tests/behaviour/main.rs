@@ -5,6 +5,7 @@ mod crash;
 mod device;
 mod issuing;
 mod service;
+mod statements;
 mod tables;
 mod vendors;
 mod world;

@@ -43,6 +43,7 @@ fn settings(folder: &std::path::Path, issuer: &LocalIssuer, keys_mode: Mode) -> 
         listen: ListenSettings::loopback(),
         database_url: Secret::new(lictor_storage::sqlite_url(&folder.join("updates.db"))),
         database_connections: 4,
+        database_wait: Duration::from_secs(5),
         broker: Broker::in_process(),
         auth: AuthSettings::local(issuer, "lictor"),
         keys_dir: folder.join("keys"),

@@ -1,0 +1,57 @@
+//! How much the database has to do. The texts are the same on both engines; PostgreSQL's driver tells them in the thread
+//! that waits, so they can be counted there.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use lictor_storage::Dialect;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt as _},
+};
+
+use crate::world::{add, worlds};
+
+struct Statements(Arc<AtomicUsize>);
+
+impl<S: Subscriber> Layer<S> for Statements {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::query" {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_segment_and_a_receipt_cost_few_statements() {
+    worlds(async |world| {
+        if world.db.dialect() != Dialect::Postgres {
+            return;
+        }
+        let mut device = world.known_device(1).await;
+        let first = world.issue(&device, "act_1", vec![add(1)]).await;
+        let receipt = device.import(&first.file.bytes).expect("an import");
+        world.take(&receipt).await;
+
+        let count = Arc::new(AtomicUsize::new(0));
+        let subscriber = tracing_subscriber::registry().with(Statements(Arc::clone(&count)));
+        let listening = tracing::subscriber::set_default(subscriber);
+        let issued = world.issue(&device, "act_2", vec![add(2), add(3), add(4)]).await;
+        let issuing = count.swap(0, Ordering::SeqCst);
+        let receipt = device.import(&issued.file.bytes).expect("an import");
+        world.take(&receipt).await;
+        let taking = count.swap(0, Ordering::SeqCst);
+        world.issue(&device, "act_2", vec![add(2), add(3), add(4)]).await;
+        let repeating = count.swap(0, Ordering::SeqCst);
+        drop(listening);
+
+        eprintln!("statements: {issuing} to issue, {taking} to take a receipt in, {repeating} to repeat");
+        assert!((8..=16).contains(&issuing), "{issuing} statements to issue");
+        assert!((6..=12).contains(&taking), "{taking} statements to take a receipt in");
+        assert!((3..=6).contains(&repeating), "{repeating} statements to repeat an answer");
+    })
+    .await;
+}
