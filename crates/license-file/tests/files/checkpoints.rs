@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use lictor_license_file::segment::{Operation, ProductKey};
-use lictor_license_file::{FileError, issue, update};
-use lictor_licensing::id::ProductCode;
+use lictor_license_file::{FileError, issue, product_item, update};
+use lictor_licensing::id::{LicenseId, ProductCode};
+use lictor_licensing::item::ProductItem;
+use lictor_licensing::options::{DataEntries, Options};
 use proptest::prelude::*;
 
 use crate::golden::{self, Parts};
@@ -155,4 +157,61 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_container_holds_4096_entries_of_a_firm_and_not_one_more() {
+    let Parts { vendor, container, .. } = golden::parts();
+    let entry = |number: u128| Operation::AddEntry {
+        license: LicenseId::from_u128(number),
+        item: product_item::encode(&crate::support::item(1, 1)).expect("a small item"),
+        quantity: 1,
+    };
+    let mut chain = Chain::new(&vendor, &container);
+    for batch in 0..16_u128 {
+        chain.issue((0..256).map(|place| entry(batch * 256 + place)).collect());
+    }
+    assert_eq!(chain.latest().entries.len(), 4096);
+    let plan = issue::plan(chain.latest(), &container.profile, &vendor.root, vec![entry(5_000)], &terms(17));
+    assert!(matches!(plan, Err(FileError::TooLarge { .. })));
+    chain.checkpoint(&[0]);
+    let reached = container.import(&file(&chain.segments[16..]), &vendor.root, &chain.states[0]);
+    assert_eq!(reached.as_ref(), Ok(chain.latest()));
+}
+
+#[test]
+fn a_state_that_would_outgrow_its_limit_is_refused_when_planned() {
+    let Parts { vendor, container, .. } = golden::parts();
+    let mut text = DataEntries::default();
+    for number in 0..128 {
+        text.set(number, [number; 256]).expect("a full entry");
+    }
+    let options = Options { product_code: Some(ProductCode(1)), user_data: Some(text), ..Options::default() };
+    let large = ProductItem::new(options, Vec::new()).expect("a large item");
+    let large = product_item::encode(&large).expect("below 48 KiB");
+    assert!(large.len() > 32 * 1024);
+    let mut chain = Chain::new(&vendor, &container);
+    let mut refused = None;
+    for number in 0..80_u128 {
+        let license = LicenseId::from_u128(number);
+        let operation = Operation::AddEntry { license, item: large.clone(), quantity: 0 };
+        let terms = terms(chain.latest().counter + 1);
+        let operations = vec![operation];
+        match issue::plan(chain.latest(), &container.profile, &vendor.root, operations.clone(), &terms) {
+            Ok(_) => {
+                chain.issue(operations);
+            }
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    assert!(matches!(refused, Some(FileError::TooLarge { .. })), "{refused:?}");
+    // The largest state that can be planned still fits into one checkpoint.
+    chain.checkpoint(&[0]);
+    let last = chain.segments.last().cloned().expect("the checkpoint");
+    assert!(last.len() > 1_900_000, "{} bytes", last.len());
+    let reached = container.import(&file(&[last]), &vendor.root, &chain.states[0]);
+    assert_eq!(reached.as_ref(), Ok(chain.latest()));
 }
