@@ -26,8 +26,12 @@ use crate::{Lifecycle, accept};
 /// Most bytes of one message. Give it to each generated server (`max_decoding_message_size`): an update file may have
 /// 4 MiB, which is over tonic's own default once wrapped.
 pub const MESSAGE_BYTES: usize = 5 * 1024 * 1024;
-/// Calls in work at once in the whole service; more are refused, not queued.
+/// Calls in work at once in the whole service.
 const CALLS: usize = 1_024;
+/// Calls in work or waiting for it. A storm of clients waits a moment; what is beyond is refused at once.
+const CALLS_AND_WAITING: usize = 16_384;
+/// Longest wait for a place.
+const WAIT_TIME: Duration = Duration::from_secs(5);
 /// Streams at once on one connection.
 const STREAMS_PER_CONNECTION: u32 = 512;
 /// Longest time until a call is answered; a stream only has to begin within it.
@@ -65,6 +69,7 @@ struct MethodLabels {
 #[derive(Clone)]
 struct Desk {
     gate: Gate,
+    doors: Arc<Semaphore>,
     places: Arc<Semaphore>,
     calls: Family<CallLabels, Counter>,
     seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
@@ -84,6 +89,7 @@ pub(crate) async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let desk = Desk {
         gate,
+        doors: Arc::new(Semaphore::new(CALLS_AND_WAITING)),
         places: Arc::new(Semaphore::new(CALLS)),
         calls: metrics.register("grpc_calls", "calls answered, by method and gRPC code", Family::default()),
         seconds: metrics.register(
@@ -128,9 +134,12 @@ impl Desk {
     }
 
     async fn answer(&self, request: Request, next: Next, path: &str) -> Response {
-        // Held until the head of the answer is there: a long stream does not count as a call in work.
-        let Ok(_place) = self.places.try_acquire() else {
-            return refused(&Status::resource_exhausted("the service is busy; next: try again in a moment"));
+        // Both are held until the head of the answer is there: a long stream does not count as a call in work.
+        let Ok(_door) = self.doors.try_acquire() else {
+            return busy();
+        };
+        let Ok(Ok(_place)) = tokio::time::timeout(WAIT_TIME, self.places.acquire()).await else {
+            return busy();
         };
         let (parts, body) = request.into_parts();
         let parts = if path.starts_with(OPEN_PREFIX) {
@@ -154,6 +163,10 @@ impl Desk {
         let code = format!("{:?}", tonic::Code::from_i32(code));
         self.calls.get_or_create(&CallLabels { method, code }).inc();
     }
+}
+
+fn busy() -> Response {
+    refused(&Status::resource_exhausted("the service is busy; next: try again in a moment"))
 }
 
 fn refused(status: &Status) -> Response {

@@ -266,6 +266,38 @@ async fn slow_head_of_a_request_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn storm_of_calls_waits_instead_of_being_refused() {
+    let frame = frame().await;
+    // Every call takes a moment, so that far more than have a place are there at once.
+    let gate: lictor_runtime::Gate = Arc::new(|parts| {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok(parts)
+        })
+    });
+    let running = frame.serve(Routes::default(), gate);
+    let url = format!("http://{}", running.addresses().grpc);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let channel = client::channel(&url, None, None).expect("a channel");
+        for _ in 0..400 {
+            let mut grpc = tonic::client::Grpc::new(channel.clone());
+            calls.spawn(async move {
+                grpc.ready().await.expect("ready");
+                let request = tonic::Request::new(HealthCheckRequest::default());
+                let answer: Result<tonic::Response<tonic_health::pb::HealthCheckResponse>, Status> =
+                    grpc.unary(request, "/a.B/C".parse().expect("a path"), tonic_health_codec()).await;
+                answer.expect_err("nobody answers this path").code()
+            });
+        }
+    }
+    while let Some(code) = calls.join_next().await {
+        assert_eq!(code.expect("no panic"), Code::Unimplemented);
+    }
+    stop(running).await;
+}
+
+#[tokio::test]
 async fn unavailable_call_is_repeated_until_the_patience_ends() {
     let tries = std::sync::atomic::AtomicU32::new(0);
     let answer = client::retry_unavailable(Duration::from_secs(5), || async {
