@@ -2,13 +2,14 @@
 //!
 //! | role | who | may |
 //! |---|---|---|
-//! | `admin` | the vendor's administrator | everything of people |
-//! | `product-manager` | the vendor's product manager | model items, push updates |
-//! | `back-office` | the vendor's ERP, CRM or shop | create orders, read back |
-//! | `support` | the vendor's support | look at anything, withdraw, help a customer's container |
-//! | `auditor` | an auditor | read, change nothing |
+//! | `admin` | the vendor's operator | everything but what only services do |
+//! | `product-manager` | who models products | the catalogue, license information files |
+//! | `back-office` | the vendor's ERP, CRM or shop | orders, tickets, licenses, push updates, withdrawal |
+//! | `support` | the vendor's staff | read everything, push updates, withdraw, take contexts in |
+//! | `auditor` | revision | read everything, change nothing |
 //! | `service` | another service of Lictor | what a saga needs; never given to people |
 //!
+//! Which RPC names which roles stands in each service's access table.
 //! Customers have no role: a ticket or a signed context is their proof, and those RPCs are public.
 
 use std::{fmt, str::FromStr};
@@ -18,7 +19,7 @@ use std::{fmt, str::FromStr};
 pub enum Role {
     /// The vendor's administrator.
     Admin,
-    /// Models items and pushes updates.
+    /// Models products.
     ProductManager,
     /// The vendor's ordering systems.
     BackOffice,
