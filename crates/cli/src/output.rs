@@ -93,7 +93,10 @@ pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> String {
     for row in rows {
         table.add_row(row);
     }
-    table.trim_fmt()
+    // Each column brings a space on its left; the first one needs none.
+    let lines: Vec<String> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
+    lines.join("\n")
 }
 
 /// Writes one line to stdout. A reader that went away (`| head`) is no fault of the verb.

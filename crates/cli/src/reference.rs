@@ -35,6 +35,8 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 
 | verb | object |
 |---|---|
+| up | services: {NAME: {grpc, http}}, config |
+| installation init | folder, issuer |
 | vendor init, vendor show | firm_code, name, root_version |
 | vendor lif | firm_code, file |
 | catalogue apply | created, changed, unchanged (item names) |

@@ -1,0 +1,98 @@
+//! Which ports are taken.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use lictor_licensing::error::{ErrorCode, Problem};
+use serde::{Deserialize, Serialize};
+
+use super::folder::Folder;
+use super::services::Part;
+
+/// Where free ports are remembered for the next start.
+const FILE: &str = "ports.json";
+
+/// gRPC and HTTP port of each service, in the order of [`Part::ALL`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ports(Vec<[u16; 2]>);
+
+impl Ports {
+    /// Address of the gRPC listener.
+    pub(super) fn grpc(&self, part: Part) -> SocketAddr {
+        self.at(part, 0)
+    }
+
+    /// Address of the HTTP listener.
+    pub(super) fn http(&self, part: Part) -> SocketAddr {
+        self.at(part, 1)
+    }
+
+    fn at(&self, part: Part, which: usize) -> SocketAddr {
+        let port = self.0.get(part as usize).map_or(0, |ports| ports[which]);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+}
+
+/// The usual ports, ten in a row, or free ones that stay the same over restarts.
+pub(super) fn choose(base: Option<u16>, folder: &Folder) -> Result<Ports, Problem> {
+    match base {
+        None => Ok(Ports(Part::ALL.iter().map(|part| part.usual_ports()).collect())),
+        Some(0) => match remembered(folder) {
+            Some(ports) => Ok(ports),
+            None => {
+                let ports = free()?;
+                let text = serde_json::to_string(&ports).unwrap_or_default();
+                folder.replace(FILE, &text)?;
+                Ok(ports)
+            }
+        },
+        Some(base) => Ok(Ports((0..).step_by(2).take(Part::ALL.len()).map(|at| [base + at, base + at + 1]).collect())),
+    }
+}
+
+fn remembered(folder: &Folder) -> Option<Ports> {
+    let ports: Ports = serde_json::from_slice(&std::fs::read(folder.file(FILE)).ok()?).ok()?;
+    (ports.0.len() == Part::ALL.len()).then_some(ports)
+}
+
+fn free() -> Result<Ports, Problem> {
+    let nothing = |error: std::io::Error| {
+        Problem::new(ErrorCode::Unavailable, format!("no free port was found: {error}"), "give one with --port-base")
+    };
+    // All at once, so that no port is handed out twice.
+    let listeners: Vec<TcpListener> = (0..Part::ALL.len() * 2)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()
+        .map_err(nothing)?;
+    let ports: Vec<u16> = listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect::<Result<_, _>>()
+        .map_err(nothing)?;
+    Ok(Ports(ports.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_stay_the_same_over_restarts() {
+        let place = tempfile::tempdir().expect("temporary folder");
+        let folder = Folder::open(place.path()).expect("folder");
+        let first = choose(Some(0), &folder).expect("ports");
+        assert_eq!(choose(Some(0), &folder).expect("ports"), first);
+        let mut all: Vec<u16> = first.0.iter().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), Part::ALL.len() * 2, "no port twice");
+    }
+
+    #[test]
+    fn a_base_gives_ten_ports_in_a_row() {
+        let place = tempfile::tempdir().expect("temporary folder");
+        let folder = Folder::open(place.path()).expect("folder");
+        let ports = choose(Some(9000), &folder).expect("ports");
+        assert_eq!(ports.grpc(Part::Central).port(), 9000);
+        assert_eq!(ports.http(Part::Server).port(), 9009);
+    }
+}
