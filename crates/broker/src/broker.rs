@@ -72,10 +72,50 @@ impl Broker {
         F: Fn(Event) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Refused>> + Send + 'static,
     {
-        let handler: Handler = Arc::new(move |event| Box::pin(handler(event)));
+        let handler = Arc::new(handler);
+        let one: Handler = Arc::new(move |events| {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                for event in events {
+                    handler(event).await?;
+                }
+                Ok(())
+            })
+        });
+        self.consume_with(consumer, 1, one, stop).await
+    }
+
+    /// The same with up to `most` events at a time: those that are there already, without waiting for more. They are
+    /// acknowledged together after the handler took them, and come again together when it did not. A handler that
+    /// answers [`Refused::Poison`] condemns all of them, so it should keep a bad one aside by itself.
+    ///
+    /// # Errors
+    /// Those of [`Broker::consume`].
+    pub async fn consume_batches<F, Fut>(
+        &self,
+        consumer: &'static str,
+        most: usize,
+        handler: F,
+        stop: CancellationToken,
+    ) -> Result<(), BrokerError>
+    where
+        F: Fn(Vec<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refused>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |events| Box::pin(handler(events)));
+        self.consume_with(consumer, most.max(1), handler, stop).await
+    }
+
+    async fn consume_with(
+        &self,
+        consumer: &'static str,
+        most: usize,
+        handler: Handler,
+        stop: CancellationToken,
+    ) -> Result<(), BrokerError> {
         match &self.0 {
-            Kind::InProcess(broker) => broker.consume(consumer, handler, stop).await,
-            Kind::Rabbit(broker) => broker.consume(consumer, handler, stop).await,
+            Kind::InProcess(broker) => broker.consume(consumer, most, handler, stop).await,
+            Kind::Rabbit(broker) => broker.consume(consumer, most, handler, stop).await,
         }
     }
 

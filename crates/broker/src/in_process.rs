@@ -60,6 +60,7 @@ impl InProcess {
     pub(crate) async fn consume(
         &self,
         consumer: &'static str,
+        most: usize,
         handler: Handler,
         stop: CancellationToken,
     ) -> Result<(), BrokerError> {
@@ -70,16 +71,17 @@ impl InProcess {
         let taken = queue.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut receiver = taken.ok_or_else(|| BrokerError::Consumer(format!("{consumer} has a handler already")))?;
         loop {
-            let event = tokio::select! {
+            let mut events = Vec::new();
+            let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                event = receiver.recv() => event,
+                received = receiver.recv_many(&mut events, most) => received,
             };
             // The sender lives in `self`, so the channel never closes before.
-            let Some(event) = event else { break };
-            if hand_over(&handler, event.clone(), &stop).await == Verdict::Again && !stop.is_cancelled() {
+            let Some(first) = events.first().map(|event| event.id.clone()) else { break };
+            if hand_over(&handler, events, &stop).await == Verdict::Again && !stop.is_cancelled() {
                 // No delivery count here: the cursor will bring it again and again until it is taken.
-                tracing::warn!(consumer, event = %event.id, "event left to the cursor");
+                tracing::warn!(consumer, event = %first, count = received, "event left to the cursor");
             }
         }
         *queue.receiver.lock().unwrap_or_else(PoisonError::into_inner) = Some(receiver);

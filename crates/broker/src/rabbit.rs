@@ -166,6 +166,7 @@ impl Rabbit {
     pub(crate) async fn consume(
         &self,
         consumer: &'static str,
+        most: usize,
         handler: Handler,
         stop: CancellationToken,
     ) -> Result<(), BrokerError> {
@@ -175,7 +176,7 @@ impl Rabbit {
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
             let began = tokio::time::Instant::now();
-            match self.consume_once(consumer, &handler, &stop).await {
+            match self.consume_once(consumer, most, &handler, &stop).await {
                 Ok(()) => {}
                 Err(error) => tracing::warn!(consumer, error = with_cause(&error), "the broker is away, trying again"),
             }
@@ -192,6 +193,7 @@ impl Rabbit {
     async fn consume_once(
         &self,
         consumer: &str,
+        most: usize,
         handler: &Handler,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
@@ -200,7 +202,7 @@ impl Rabbit {
             link = self.connect() => link?,
         };
         link.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let mut deliveries = link
+        let deliveries = link
             .channel
             .basic_consume(
                 self.names.queue(consumer).into(),
@@ -210,16 +212,17 @@ impl Rabbit {
             )
             .await?;
         tracing::info!(consumer, "consuming");
+        let mut deliveries = deliveries.ready_chunks(most);
         loop {
-            let delivery = tokio::select! {
+            let arrived = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                delivery = deliveries.next() => delivery,
+                arrived = deliveries.next() => arrived,
             };
-            match delivery {
+            match arrived {
                 None => return Err(BrokerError::Unreachable(None)),
-                Some(Err(error)) => return Err(error.into()),
-                Some(Ok(delivery)) => settle(delivery, handler, stop).await?,
+                // One that broke off leaves the others unacknowledged: they come again.
+                Some(arrived) => settle(arrived.into_iter().collect::<Result<_, _>>()?, handler, stop).await?,
             }
         }
         // What was prefetched and not acknowledged goes back to the queue by itself.
@@ -228,18 +231,30 @@ impl Rabbit {
     }
 }
 
-async fn settle(delivery: Delivery, handler: &Handler, stop: &CancellationToken) -> Result<(), BrokerError> {
-    let verdict = match Event::decode(delivery.data.as_slice()) {
-        Ok(event) => hand_over(handler, event, stop).await,
-        Err(error) => {
-            tracing::error!(%error, routing_key = delivery.routing_key.as_str(), "a message is no event");
-            Verdict::Dead
+async fn settle(arrived: Vec<Delivery>, handler: &Handler, stop: &CancellationToken) -> Result<(), BrokerError> {
+    let mut events = Vec::with_capacity(arrived.len());
+    let mut last = None;
+    for delivery in arrived {
+        match Event::decode(delivery.data.as_slice()) {
+            Ok(event) => {
+                events.push(event);
+                last = Some(delivery.acker);
+            }
+            Err(error) => {
+                tracing::error!(%error, routing_key = delivery.routing_key.as_str(), "a message is no event");
+                delivery.acker.nack(BasicNackOptions { requeue: false, multiple: false }).await?;
+            }
         }
+    }
+    let Some(acker) = last else {
+        return Ok(());
     };
-    match verdict {
-        Verdict::Taken => delivery.acker.ack(BasicAckOptions::default()).await?,
-        Verdict::Again => delivery.acker.nack(BasicNackOptions { requeue: true, multiple: false }).await?,
-        Verdict::Dead => delivery.acker.nack(BasicNackOptions { requeue: false, multiple: false }).await?,
+    // "Multiple" is everything up to the last one that has no verdict yet: exactly these.
+    let multiple = events.len() > 1;
+    match hand_over(handler, events, stop).await {
+        Verdict::Taken => acker.ack(BasicAckOptions { multiple }).await?,
+        Verdict::Again => acker.nack(BasicNackOptions { requeue: true, multiple }).await?,
+        Verdict::Dead => acker.nack(BasicNackOptions { requeue: false, multiple }).await?,
     };
     Ok(())
 }

@@ -55,7 +55,11 @@ impl DispatcherMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             taken: metrics.register("events_taken", "events stored for the first time", Counter::default()),
-            repeated: metrics.register("events_repeated", "events that came again and changed nothing", Counter::default()),
+            repeated: metrics.register(
+                "events_repeated",
+                "events that came again and changed nothing",
+                Counter::default(),
+            ),
             quarantined: metrics.register(
                 "events_quarantined",
                 "events that could not be understood and were kept aside",

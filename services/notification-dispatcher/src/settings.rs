@@ -15,14 +15,16 @@ const GRPC_PORT: u16 = 7080;
 const HTTP_PORT: u16 = 7081;
 
 const DATABASE_URL: Field =
-    Field::required("database_url", "DATABASE_URL", "where the tables are: `postgres://…` or `sqlite:///PATH`").secret();
+    Field::required("database_url", "DATABASE_URL", "where the tables are: `postgres://…` or `sqlite:///PATH`")
+        .secret();
 const AMQP_URL: Field = Field::optional(
     "amqp_url",
     "AMQP_URL",
     "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it events only come by the producers' feeds",
 )
 .secret();
-const AMQP_PREFIX: Field = Field::with_default("amqp_prefix", "AMQP_PREFIX", "lictor", "start of all names on the broker");
+const AMQP_PREFIX: Field =
+    Field::with_default("amqp_prefix", "AMQP_PREFIX", "lictor", "start of all names on the broker");
 const AMQP_CA: Field = Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker, for `amqps://`");
 const PRODUCERS: Field = Field::with_default(
     "producers",
@@ -61,12 +63,8 @@ const RETRY_WAITS: Field = Field::with_default(
     "5s,5m,30m,2h,5h,8h",
     "waits after the first, second … failure of a delivery; the last one repeats",
 );
-const RETRY_FOR: Field = Field::with_default(
-    "retry_for",
-    "LICTOR_RETRY_FOR",
-    "7d",
-    "how long a delivery is tried before it is parked",
-);
+const RETRY_FOR: Field =
+    Field::with_default("retry_for", "LICTOR_RETRY_FOR", "7d", "how long a delivery is tried before it is parked");
 const DISABLE_AFTER: Field = Field::with_default(
     "disable_after",
     "LICTOR_DISABLE_AFTER",
@@ -192,9 +190,7 @@ fn broker(reader: &mut Reader) -> Option<Broker> {
 
 fn pem(reader: &mut Reader, field: &Field) -> Option<String> {
     let path = reader.optional_path(field)?;
-    std::fs::read_to_string(&path)
-        .map_err(|error| reader.mistake(field, format!("cannot be read: {error}")))
-        .ok()
+    std::fs::read_to_string(&path).map_err(|error| reader.mistake(field, format!("cannot be read: {error}"))).ok()
 }
 
 fn bounded(reader: &mut Reader, field: &Field, least: Duration, most: Duration) -> Duration {

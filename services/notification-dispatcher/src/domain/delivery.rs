@@ -57,9 +57,9 @@ impl DeliveryState {
     /// The step to `to`, if it exists.
     pub const fn step(self, to: Self) -> Result<Self, InvalidTransition> {
         match (self, to) {
-            (Self::Due, Self::Leased) | (Self::Leased, Self::Due | Self::Done | Self::Parked) | (Self::Parked, Self::Due) => {
-                Ok(to)
-            }
+            (Self::Due, Self::Leased)
+            | (Self::Leased, Self::Due | Self::Done | Self::Parked)
+            | (Self::Parked, Self::Due) => Ok(to),
             (from, to) => Err(InvalidTransition { from, to }),
         }
     }

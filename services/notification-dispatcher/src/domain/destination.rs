@@ -5,7 +5,11 @@ use std::time::Duration;
 use lictor_clock::Timestamp;
 use lictor_licensing::id::DestinationId;
 
-use super::{filter::TypeFilter, outcome::{Attempt, AttemptResult}, target::Target};
+use super::{
+    filter::TypeFilter,
+    outcome::{Attempt, AttemptResult},
+    target::Target,
+};
 
 /// Most bytes of a note or a reason.
 pub const NOTE_BYTES: usize = 512;
@@ -114,7 +118,10 @@ impl Health {
         }
         if now.since(since) >= give_up.after && self.failures >= give_up.failures {
             let days = now.since(since).as_secs() / 86_400;
-            return Verdict::Disable(format!("nothing was taken for {days} days; the last attempt was {}", attempt.summary()));
+            return Verdict::Disable(format!(
+                "nothing was taken for {days} days; the last attempt was {}",
+                attempt.summary()
+            ));
         }
         Verdict::GoOn
     }

@@ -156,7 +156,10 @@ mod tests {
             (wire::Event { subject: "a\nb".to_owned(), ..good() }, EventError::Name("subject")),
             (wire::Event { subject: "a".repeat(300), ..good() }, EventError::Name("subject")),
             (wire::Event { sequence: 0, ..good() }, EventError::Sequence("sequence number")),
-            (wire::Event { aggregate_sequence: u64::MAX, ..good() }, EventError::Sequence("sequence number of its aggregate")),
+            (
+                wire::Event { aggregate_sequence: u64::MAX, ..good() },
+                EventError::Sequence("sequence number of its aggregate"),
+            ),
             (wire::Event { time: None, ..good() }, EventError::Time),
             (wire::Event { data: None, ..good() }, EventError::Unknown),
         ];

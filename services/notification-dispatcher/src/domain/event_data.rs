@@ -21,10 +21,9 @@ pub(super) fn json_of(data: &Data) -> Value {
         Data::LicenseChanged(changed) => {
             with_license(changed.license.as_ref(), [("previous", json!(state_word(changed.previous)))])
         }
-        Data::LicenseWithdrawn(withdrawn) => with_license(
-            withdrawn.license.as_ref(),
-            [("pending_in_container", json!(withdrawn.pending_in_container))],
-        ),
+        Data::LicenseWithdrawn(withdrawn) => {
+            with_license(withdrawn.license.as_ref(), [("pending_in_container", json!(withdrawn.pending_in_container))])
+        }
         Data::ActivationCompleted(done) => activation(
             [&done.activation_id, &done.kind, &done.ticket, &done.serial, &done.container_id],
             &done.license_ids,

@@ -69,11 +69,7 @@ impl FromStr for AttemptResult {
     type Err = UnknownResult;
 
     fn from_str(text: &str) -> Result<Self, UnknownResult> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|result| result.name() == text)
-            .ok_or_else(|| UnknownResult(text.to_owned()))
+        Self::ALL.iter().copied().find(|result| result.name() == text).ok_or_else(|| UnknownResult(text.to_owned()))
     }
 }
 
@@ -112,7 +108,11 @@ impl Attempt {
 
     /// One phrase for people: what the last attempt said.
     pub fn summary(&self) -> String {
-        if self.status == 0 { self.result.name().to_owned() } else { format!("{} with status {}", self.result, self.status) }
+        if self.status == 0 {
+            self.result.name().to_owned()
+        } else {
+            format!("{} with status {}", self.result, self.status)
+        }
     }
 }
 

@@ -47,9 +47,18 @@ mod tests {
     fn anything_else_asks_for_nothing() {
         let now: Timestamp = "2027-01-01T00:00:00Z".parse().expect("a time");
         for value in [
-            "", "-1", "1.5", "soon", "99999999999999999999", "Sun, 06 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 2030 08:49:37 CET", "Sun, 31 Feb 2030 08:49:37 GMT", "Sun, 06 Foo 2030 08:49:37 GMT",
-            "2030-01-01T00:00:00Z", "Sun, 06 Nov 2030", "Sun, 06 Nov 2030 8:49 GMT",
+            "",
+            "-1",
+            "1.5",
+            "soon",
+            "99999999999999999999",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 2030 08:49:37 CET",
+            "Sun, 31 Feb 2030 08:49:37 GMT",
+            "Sun, 06 Foo 2030 08:49:37 GMT",
+            "2030-01-01T00:00:00Z",
+            "Sun, 06 Nov 2030",
+            "Sun, 06 Nov 2030 8:49 GMT",
         ] {
             assert_eq!(parse(value, now), None, "{value:?}");
         }

@@ -83,7 +83,8 @@ mod tests {
         let fresh = SigningSecret::new([7; SECRET_BYTES]);
         let at = Timestamp::from_seconds(1_614_265_330);
         let header = signatures(&[fresh.clone(), published.clone()], "m", at, b"{}");
-        let expected = format!("{} {}", fresh.sign("m", 1_614_265_330, b"{}"), published.sign("m", 1_614_265_330, b"{}"));
+        let expected =
+            format!("{} {}", fresh.sign("m", 1_614_265_330, b"{}"), published.sign("m", 1_614_265_330, b"{}"));
         assert_eq!(header, expected);
     }
 
@@ -96,7 +97,13 @@ mod tests {
 
     #[test]
     fn short_long_and_foreign_secrets_are_refused() {
-        for bad in ["", "whsec_", "whsec_AAAA", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_*fKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_AAAA",
+            "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_*fKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
             assert_eq!(bad.parse::<SigningSecret>(), Err(SecretError), "{bad}");
         }
         let long = format!("whsec_{}", STANDARD.encode([1; 65]));

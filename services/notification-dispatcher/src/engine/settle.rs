@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use lictor_clock::Timestamp;
 use lictor_licensing::id::{DeliveryId, DestinationId};
 
-use super::{EngineOptions, call::{Finished, Running}};
+use super::{
+    EngineOptions,
+    call::{Finished, Running},
+};
 use crate::{
     domain::{
         delivery::DeliveryState,

@@ -190,15 +190,9 @@ impl Turn<'_> {
         if self.work.events.is_empty() && self.work.quarantined.is_empty() {
             return Ok(());
         }
-        done.taken = intake::take(
-            tx,
-            &self.work.events,
-            &self.work.quarantined,
-            self.readers,
-            &self.state.open_gaps,
-            self.now,
-        )
-        .await?;
+        done.taken =
+            intake::take(tx, &self.work.events, &self.work.quarantined, self.readers, &self.state.open_gaps, self.now)
+                .await?;
         let mut wanted: Vec<(&ReleasedEvent, DestinationId)> = Vec::new();
         for released in &done.taken.released {
             for destination in destinations.values().filter(|destination| destination.filter.wants(&released.kind)) {
@@ -268,13 +262,11 @@ impl Turn<'_> {
                 done.stirred.insert(id);
                 continue;
             }
-            let claimed =
-                delivery::claim(tx, id, asked, &self.state.holder, self.now, self.options.lease).await?;
+            let claimed = delivery::claim(tx, id, asked, &self.state.holder, self.now, self.options.lease).await?;
             room_of_all -= claimed.len();
             let exhausted = claimed.len() < asked;
             let unsure = fresh || due_now || lane.is_none_or(|lane| lane.unsure);
-            let next_due =
-                if exhausted && unsure { Some(delivery::next_due(tx, id).await?) } else { None };
+            let next_due = if exhausted && unsure { Some(delivery::next_due(tx, id).await?) } else { None };
             done.claims.push(Claim { destination: id, claimed, exhausted, next_due });
         }
         let missing: Vec<EventId> = done

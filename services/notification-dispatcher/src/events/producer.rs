@@ -44,8 +44,7 @@ impl FromStr for ProducerList {
         let mut list = Vec::new();
         let mut names = HashSet::new();
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let (name, address) =
-                entry.split_once('=').ok_or_else(|| ProducerListError::Entry(entry.to_owned()))?;
+            let (name, address) = entry.split_once('=').ok_or_else(|| ProducerListError::Entry(entry.to_owned()))?;
             let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if name.is_empty() || name.len() > 64 || !plain || address.is_empty() {
                 return Err(ProducerListError::Entry(entry.to_owned()));
@@ -107,7 +106,14 @@ mod tests {
         let list: ProducerList = "license-central=http://a:1, activation=http://b:2".parse().expect("a list");
         assert_eq!(list.0.len(), 2);
         assert_eq!("".parse(), Ok(ProducerList::default()));
-        for bad in ["license-central", "=http://a:1", "a=", "A=http://a:1", "a=http://a,a=http://b", "notification-dispatcher=http://a"] {
+        for bad in [
+            "license-central",
+            "=http://a:1",
+            "a=",
+            "A=http://a:1",
+            "a=http://a,a=http://b",
+            "notification-dispatcher=http://a",
+        ] {
             assert!(bad.parse::<ProducerList>().is_err(), "{bad}");
         }
     }

@@ -7,23 +7,28 @@ use tokio_util::sync::CancellationToken;
 use super::{SOURCE, pull::checked};
 use crate::engine::{EngineHandle, Intake};
 
+/// Most events that are stored and acknowledged together.
+const BATCH: usize = 256;
+
 /// Consumes until `stop`.
 ///
 /// # Errors
 /// When this process consumes already, which is a fault of the program.
 pub async fn consume(broker: Broker, engine: EngineHandle, stop: CancellationToken) -> Result<(), BrokerError> {
-    let handler = move |event: wire::Event| {
+    let handler = move |events: Vec<wire::Event>| {
         let engine = engine.clone();
         async move {
-            // Only the producer's own name can be checked here: who may publish is the broker's business.
-            let source = event.source.clone();
             let mut intake = Intake::default();
-            match checked(event, &source) {
-                Ok(event) => intake.events.push(event),
-                Err(quarantined) => intake.quarantined.push(quarantined),
+            for event in events {
+                // Only the form can be checked here: who may publish is the broker's business.
+                let source = event.source.clone();
+                match checked(event, &source) {
+                    Ok(event) => intake.events.push(event),
+                    Err(quarantined) => intake.quarantined.push(quarantined),
+                }
             }
             engine.take(intake).await.map_err(|error| Refused::Later(error.to_string()))
         }
     };
-    broker.consume(SOURCE, handler, stop).await
+    broker.consume_batches(SOURCE, BATCH, handler, stop).await
 }

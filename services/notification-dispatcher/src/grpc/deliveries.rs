@@ -46,7 +46,10 @@ fn search(request: ListDeliveriesRequest) -> Result<Search, Status> {
     };
     let event = Some(request.event).filter(|event| !event.is_empty());
     if event.as_ref().is_some_and(|event| event.len() > NAME_BYTES || event.contains('\0')) {
-        return Err(answer::invalid("this is neither the id of an event nor a subject", "give evt_… or the id of an order or license"));
+        return Err(answer::invalid(
+            "this is neither the id of an event nor a subject",
+            "give evt_… or the id of an order or license",
+        ));
     }
     let limit = match request.limit {
         0 => DEFAULT_LIMIT,

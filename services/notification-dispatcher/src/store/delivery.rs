@@ -169,12 +169,7 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled], holder: &str) -> Result<()
 }
 
 /// Makes this program's leases longer.
-pub async fn renew(
-    tx: &mut Tx,
-    ids: &[DeliveryId],
-    holder: &str,
-    until: Timestamp,
-) -> Result<(), StorageError> {
+pub async fn renew(tx: &mut Tx, ids: &[DeliveryId], holder: &str, until: Timestamp) -> Result<(), StorageError> {
     for piece in rows::pieces(ids) {
         let text = format!(
             "UPDATE delivery SET lease_until = $1 WHERE lease_holder = $2 AND state = 'leased' AND id IN {}",
@@ -190,10 +185,7 @@ pub async fn renew(
 }
 
 /// Leases that ran out: a program died, or lost sight of a claim. At most 1,000.
-pub async fn run_out(
-    db: &Database,
-    now: Timestamp,
-) -> Result<Vec<(DeliveryId, DestinationId)>, StorageError> {
+pub async fn run_out(db: &Database, now: Timestamp) -> Result<Vec<(DeliveryId, DestinationId)>, StorageError> {
     sqlx::query(
         "SELECT id, destination_id FROM delivery WHERE state = 'leased' AND lease_until <= $1 \
          ORDER BY lease_until LIMIT 1000",

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use lictor_clock::Timestamp;
 use lictor_licensing::id::DestinationId;
 use lictor_storage::{
-    Database, StorageError, Tx, sqlx::{self, Row, any::AnyRow}, to_u64,
+    Database, StorageError, Tx,
+    sqlx::{self, Row, any::AnyRow},
+    to_u64,
 };
 
 use crate::domain::{
@@ -73,19 +75,12 @@ pub async fn find(tx: &mut Tx, id: DestinationId) -> Result<Option<Destination>,
 
 /// All destinations, oldest first.
 pub async fn all(db: &Database) -> Result<Vec<Destination>, StorageError> {
-    sqlx::query(ALL)
-        .fetch_all(db.pool())
-        .await?
-        .iter()
-        .map(destination)
-        .collect()
+    sqlx::query(ALL).fetch_all(db.pool()).await?.iter().map(destination).collect()
 }
 
 /// All destinations with their secrets, inside a transaction.
 pub async fn all_with_secrets(tx: &mut Tx, now: Timestamp) -> Result<Vec<WithSecrets>, StorageError> {
-    let rows = sqlx::query(ALL)
-        .fetch_all(tx.conn())
-        .await?;
+    let rows = sqlx::query(ALL).fetch_all(tx.conn()).await?;
     let mut secrets: HashMap<String, Vec<SigningSecret>> = HashMap::new();
     for row in sqlx::query(
         "SELECT destination_id, secret FROM destination_secret WHERE expires_at IS NULL OR expires_at > $1 \

@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 
 use lictor_clock::Timestamp;
-use lictor_storage::{Database, StorageError, sqlx::{self, Row}, to_u64};
+use lictor_storage::{
+    Database, StorageError,
+    sqlx::{self, Row},
+    to_u64,
+};
 
 /// What is still to be delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,8 +13,7 @@ mod rows;
 use lictor_storage::Migration;
 
 /// The tables of this service.
-pub static MIGRATIONS: &[Migration] =
-    lictor_storage::migrations!["0001_event", "0002_destination", "0003_delivery"];
+pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_event", "0002_destination", "0003_delivery"];
 
 /// PostgreSQL schema of this service.
 pub const SCHEMA: &str = "notification_dispatcher";

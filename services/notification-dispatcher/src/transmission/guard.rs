@@ -2,7 +2,14 @@
 //! address that comes back is checked, and the connection goes to a checked address. A name that resolves to one good
 //! and one closed address is refused as a whole.
 
-use std::{fmt, future::Future, io, net::{IpAddr, SocketAddr}, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;

@@ -99,11 +99,16 @@ impl Sender {
             let begun = Instant::now();
             let exchange = self.exchange(webhook, shipment, at);
             let (status, result, answer, headers) = match tokio::time::timeout(self.options.deadline, exchange).await {
-                Ok(Ok(answered)) => {
-                    (answered.status, Attempt::result_of_status(answered.status), kept(&answered.body), answered.headers)
-                }
+                Ok(Ok(answered)) => (
+                    answered.status,
+                    Attempt::result_of_status(answered.status),
+                    kept(&answered.body),
+                    answered.headers,
+                ),
                 Ok(Err(broken)) => (broken.status, broken.result, kept(broken.why.as_bytes()), HeaderMap::new()),
-                Err(_) => (0, AttemptResult::Timeout, "no whole answer within the deadline".to_owned(), HeaderMap::new()),
+                Err(_) => {
+                    (0, AttemptResult::Timeout, "no whole answer within the deadline".to_owned(), HeaderMap::new())
+                }
             };
             let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = asked.and_then(|value| retry_after::parse(value, clock.now()));
@@ -190,7 +195,8 @@ fn tls(extra_ca: Option<&str>) -> Result<rustls::ClientConfig, StartError> {
     // Bundled roots: an image has no certificate files.
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = extra_ca {
-        let malformed = || StartError::settings("the extra certificate authorities for webhooks are no PEM certificates");
+        let malformed =
+            || StartError::settings("the extra certificate authorities for webhooks are no PEM certificates");
         let mut any = false;
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             roots.add(certificate.map_err(|_| malformed())?).map_err(|_| malformed())?;

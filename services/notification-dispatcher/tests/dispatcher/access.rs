@@ -28,7 +28,12 @@ async fn codes(world: &World, dispatcher: &Dispatcher, role: Option<Role>) -> [C
         code(destinations.list_destinations(ListDestinationsRequest {}).await.map(drop)),
         code(destinations.disable_destination(DisableDestinationRequest::default()).await.map(drop)),
         code(destinations.enable_destination(EnableDestinationRequest::default()).await.map(drop)),
-        code(DeliveryServiceClient::new(channel.clone()).list_deliveries(ListDeliveriesRequest::default()).await.map(drop)),
+        code(
+            DeliveryServiceClient::new(channel.clone())
+                .list_deliveries(ListDeliveriesRequest::default())
+                .await
+                .map(drop),
+        ),
         code(EventFeedServiceClient::new(channel).list_events(ListEventsRequest::default()).await.map(drop)),
     ]
 }

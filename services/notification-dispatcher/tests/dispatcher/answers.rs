@@ -71,7 +71,8 @@ async fn refused_connection_is_on_record() {
     let dispatcher = world.start().await;
     let (destination, _) = dispatcher.add(&url, &[]).await;
     world.producer.announce("lic_1");
-    let all = dispatcher.until(&destination, "an attempt", |all| all.iter().any(|one| one.last_attempt.is_some())).await;
+    let all =
+        dispatcher.until(&destination, "an attempt", |all| all.iter().any(|one| one.last_attempt.is_some())).await;
     assert_eq!(all[0].last_attempt.as_ref().expect("an attempt").result, "connect");
     assert!(dispatcher.destination(&destination).await.note.contains("connect"));
     dispatcher.stop().await;
@@ -80,12 +81,14 @@ async fn refused_connection_is_on_record() {
 #[tokio::test]
 async fn gone_disables_and_keeps_the_backlog_until_it_is_enabled() {
     let world = World::new().await;
-    let (gone, watching) = (Receiver::start(Answer::Status(410, "")).await, Receiver::start(Answer::Status(200, "")).await);
+    let (gone, watching) =
+        (Receiver::start(Answer::Status(410, "")).await, Receiver::start(Answer::Status(200, "")).await);
     let dispatcher = world.start().await;
     let (id, _) = dispatcher.add(&gone.url(), &["lictor.license.*"]).await;
     dispatcher.add(&watching.url(), &["lictor.destination.*"]).await;
     world.producer.announce("lic_1");
-    until("the destination is disabled", async || Some(dispatcher.destination(&id).await).filter(|one| one.state == 2)).await;
+    until("the destination is disabled", async || Some(dispatcher.destination(&id).await).filter(|one| one.state == 2))
+        .await;
     world.producer.announce_many(5, 2);
     let told = watching.until_taken(1).await;
     assert_eq!(told[0].json()["type"], "lictor.destination.disabled.v1");

@@ -48,11 +48,8 @@ async fn send(url: &str, allow: &str, answers: Vec<Found>) -> (Attempt, usize) {
 async fn send_trusting(url: &str, allow: &str, answers: Vec<Found>, extra_ca: Option<String>) -> (Attempt, usize) {
     lictor_runtime::install_crypto_provider();
     let names = Arc::new(Rebinding(Mutex::new(answers.into())));
-    let options = WebhookOptions {
-        deadline: Duration::from_secs(2),
-        allow: Arc::new(allow.parse().expect("a list")),
-        extra_ca,
-    };
+    let options =
+        WebhookOptions { deadline: Duration::from_secs(2), allow: Arc::new(allow.parse().expect("a list")), extra_ca };
     let sender = Sender::new(options, Arc::clone(&names) as Arc<dyn Names>).expect("a sender");
     let webhook = Webhook { target: Target::stored(url).expect("a URL"), secrets: vec![SigningSecret::new([1; 32])] };
     let shipment = Shipment {
@@ -75,7 +72,9 @@ const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14));
 async fn literal_addresses_are_refused_without_a_connection() {
     let receiver = Receiver::start(Answer::Status(200, "")).await;
     let port = receiver.address.port();
-    for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0x7f000001", "2130706433", "127.1", "169.254.169.254"] {
+    for host in
+        ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0x7f000001", "2130706433", "127.1", "169.254.169.254"]
+    {
         let (attempt, _) = send(&format!("https://{host}:{port}/"), "", Vec::new()).await;
         assert_eq!(attempt.result, AttemptResult::Blocked, "{host}");
     }

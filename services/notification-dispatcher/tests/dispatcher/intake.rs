@@ -42,7 +42,7 @@ async fn hole_on_the_broker_is_filled_by_the_cursor_in_order() {
     let dispatcher = world.start().await;
     dispatcher.add(&receiver.url(), &[]).await;
     let first = world.producer.announce("lic_1");
-    broker.publish(&[first.clone()]).await.expect("published");
+    broker.publish(std::slice::from_ref(&first)).await.expect("published");
     receiver.until_taken(1).await;
 
     let lost = world.producer.announce("lic_1");

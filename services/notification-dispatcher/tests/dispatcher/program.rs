@@ -23,6 +23,7 @@ fn launch(world: &World) -> Child {
         .env("LICTOR_PULL_EVERY", "100ms")
         .env("LICTOR_WEBHOOK_ALLOW", "127.0.0.1")
         .env("LICTOR_DELIVERY_LEASE", "300ms")
+        .env("LICTOR_WEBHOOK_DEADLINE", "1s")
         .env("LICTOR_RETRY_WAITS", "20ms,50ms")
         .env("RUST_LOG", "warn")
         .stderr(Stdio::inherit())
@@ -47,7 +48,9 @@ async fn killed_mid_delivery(world: World) {
         if round % 2 == 0 {
             receiver.answer(Answer::Status(200, ""));
             let so_far = receiver.all().len();
-            receiver.until("some more", |all| all.len() > so_far + 3 || all.iter().filter(|one| one.taken).count() > 3).await;
+            receiver
+                .until("some more", |all| all.len() > so_far + 3 || all.iter().filter(|one| one.taken).count() > 3)
+                .await;
         }
         program.kill().expect("it is killed");
         program.wait().expect("it is gone");
@@ -107,7 +110,14 @@ fn every_wrong_setting_is_named_in_one_start() {
         .expect("the program runs");
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr);
-    for name in ["DATABASE_URL", "LICTOR_WEBHOOK_ALLOW", "LICTOR_PRODUCERS", "LICTOR_RETRY_WAITS", "LICTOR_PULL_EVERY", "LICTOR_IN_FLIGHT"] {
+    for name in [
+        "DATABASE_URL",
+        "LICTOR_WEBHOOK_ALLOW",
+        "LICTOR_PRODUCERS",
+        "LICTOR_RETRY_WAITS",
+        "LICTOR_PULL_EVERY",
+        "LICTOR_IN_FLIGHT",
+    ] {
         assert!(text.contains(name), "{name} is not named in: {text}");
     }
 }

@@ -106,9 +106,7 @@ async fn three_days_of_downtime_lose_nothing_and_end_at_once() {
     receiver.answer(Answer::Status(200, ""));
     // Nothing but a new event: its success shows that the receiver is back, and what waits follows at once.
     world.producer.announce("lic_new");
-    receiver
-        .until("the new one is taken or its turn comes", |all| all.iter().any(|one| one.taken))
-        .await;
+    receiver.until("the new one is taken or its turn comes", |all| all.iter().any(|one| one.taken)).await;
     let taken = receiver.until_taken(21).await;
     assert_eq!(taken.len(), 21, "each event once");
     dispatcher.stop().await;

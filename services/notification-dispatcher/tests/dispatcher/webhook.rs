@@ -63,7 +63,8 @@ async fn body_and_id_stay_the_same_over_all_attempts() {
 #[tokio::test]
 async fn destination_gets_only_the_types_that_it_wants() {
     let world = World::new().await;
-    let (licenses, orders) = (Receiver::start(Answer::Status(200, "")).await, Receiver::start(Answer::Status(200, "")).await);
+    let (licenses, orders) =
+        (Receiver::start(Answer::Status(200, "")).await, Receiver::start(Answer::Status(200, "")).await);
     let dispatcher = world.start().await;
     dispatcher.add(&licenses.url(), &["lictor.license.*"]).await;
     dispatcher.add(&orders.url(), &["lictor.order.created.v1"]).await;

@@ -83,6 +83,7 @@ impl World {
         let issuer = LocalIssuer::from_seed("tests", &[3; 32]).expect("a key");
         let producer = Producer::start(PRODUCER).await;
         let mut settings = Settings::embedded(ListenSettings::loopback(), Secret::new(url));
+        settings.listen.shutdown_grace = Duration::from_secs(1);
         settings.auth = AuthSettings::local(&issuer, "lictor");
         settings.producers = ProducerList(vec![producer.entry()]);
         settings.webhook_allow = "127.0.0.0/8".parse().expect("a list");
@@ -149,13 +150,19 @@ impl Dispatcher {
     }
 
     pub(crate) async fn deliveries(&self, destination: &str) -> Vec<Delivery> {
-        let request = ListDeliveriesRequest { destination_id: destination.to_owned(), limit: 1_000, ..Default::default() };
+        let request =
+            ListDeliveriesRequest { destination_id: destination.to_owned(), limit: 1_000, ..Default::default() };
         let listed = DeliveryServiceClient::new(self.channel.clone()).list_deliveries(request).await.expect("a list");
         listed.into_inner().deliveries
     }
 
     /// Waits until the deliveries of a destination satisfy `condition`.
-    pub(crate) async fn until(&self, destination: &str, what: &str, condition: impl Fn(&[Delivery]) -> bool) -> Vec<Delivery> {
+    pub(crate) async fn until(
+        &self,
+        destination: &str,
+        what: &str,
+        condition: impl Fn(&[Delivery]) -> bool,
+    ) -> Vec<Delivery> {
         until(what, async || Some(self.deliveries(destination).await).filter(|all| condition(all))).await
     }
 
@@ -194,7 +201,8 @@ impl Producer {
     pub(crate) async fn start(name: &'static str) -> Self {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let frame = Frame::bind("producer", &ListenSettings::loopback()).await.expect("ports");
-        let routes = tonic::service::Routes::default().add_service(EventFeedServiceServer::new(Feed(Arc::clone(&events))));
+        let routes =
+            tonic::service::Routes::default().add_service(EventFeedServiceServer::new(Feed(Arc::clone(&events))));
         let running = frame.serve(routes, open_gate());
         Self { name, address: format!("http://{}", running.addresses().grpc), events }
     }
