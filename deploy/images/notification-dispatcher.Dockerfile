@@ -5,6 +5,6 @@ COPY notification-dispatcher /usr/bin/notification-dispatcher
 COPY --chown=65532:65532 empty/ /var/lib/lictor/
 USER 65532:65532
 WORKDIR /var/lib/lictor
-EXPOSE 7040 7041
+EXPOSE 7080 7081
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/usr/bin/notification-dispatcher", "health"]
 ENTRYPOINT ["/usr/bin/notification-dispatcher"]
