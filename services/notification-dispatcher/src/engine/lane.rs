@@ -43,6 +43,10 @@ impl Lane {
         let fresh = Self::new(with);
         self.destination = fresh.destination;
         self.transmission = fresh.transmission;
+    }
+
+    /// Anything may have changed: what can be claimed has to be looked up.
+    pub(super) fn doubt(&mut self) {
         self.ready = true;
         self.unsure = true;
     }

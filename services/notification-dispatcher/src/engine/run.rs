@@ -145,7 +145,9 @@ impl Looping {
         let limit = self.engine.options.in_flight_per_destination;
         let due = self.state.lanes.values().filter_map(|lane| lane.wakes_at(limit)).min();
         let mut wake = self.next_sweep;
-        if let Some(due) = due {
+        // With all calls taken it is the end of one that wakes.
+        let room = self.state.running.len() < self.engine.options.in_flight;
+        if let Some(due) = due.filter(|_| room) {
             // Never at once: what is due now has been tried by the turn before.
             wake = wake.min(Instant::now() + due.since(now).max(Duration::from_millis(1)));
         }
@@ -203,12 +205,16 @@ impl Looping {
     fn apply(&mut self, work: Work, done: Done, now: Timestamp) {
         self.state.first = self.state.first.wrapping_add(1);
         if let Some(all) = done.reloaded {
+            let changed = self.state.version != Some(done.version);
             let mut old = std::mem::take(&mut self.state.lanes);
             for with in all {
                 let id = with.destination.id;
                 let lane = match old.remove(&id) {
                     Some(mut lane) => {
                         lane.reload(with);
+                        if changed {
+                            lane.doubt();
+                        }
                         lane
                     }
                     None => Lane::new(with),
@@ -236,6 +242,10 @@ impl Looping {
             if let Some(reason) = change.disable {
                 tracing::warn!(destination = %id, %reason, "a destination was disabled");
                 self.must_turn = true;
+                // The own event that tells of it is fetched at once.
+                if let Some(reader) = self.engine.gaps.get(crate::events::SOURCE) {
+                    reader.notify_one();
+                }
             }
         }
         if !done.results.broken.is_empty() {

@@ -152,15 +152,16 @@ impl Turn<'_> {
             let Some(destination) = destinations.get_mut(id) else {
                 continue;
             };
-            if destination.health != change.health || destination.note != change.note {
-                destination::write_health(tx, *id, &change.health, &change.note).await?;
-                destination.health = change.health;
-            }
-            if let Some(reason) = &change.disable
-                && destination.state.is_enabled()
-            {
-                self.disable(tx, *id, reason).await?;
-                destination.state = DestinationState::Disabled { since: self.now };
+            // Calls that were under way when it was disabled are on record, but its note tells why it was.
+            if destination.state.is_enabled() {
+                if destination.health != change.health || destination.note != change.note {
+                    destination::write_health(tx, *id, &change.health, &change.note).await?;
+                    destination.health = change.health;
+                }
+                if let Some(reason) = &change.disable {
+                    self.disable(tx, *id, reason).await?;
+                    destination.state = DestinationState::Disabled { since: self.now };
+                }
             }
             if change.recovered {
                 delivery::hurry(tx, *id, self.now).await?;

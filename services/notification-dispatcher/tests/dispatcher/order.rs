@@ -134,3 +134,28 @@ async fn events_of_before_a_destination_are_not_sent_to_it() {
     assert_eq!(taken[0].id(), later.id);
     dispatcher.stop().await;
 }
+
+#[tokio::test]
+async fn two_replicas_share_the_work_and_keep_the_order() {
+    let Some(world) = World::postgres().await else {
+        return;
+    };
+    let receiver = Receiver::start(Answer::Status(200, "")).await;
+    let mut number = 0_u32;
+    receiver.answer_by(move |_| {
+        number += 1;
+        Answer::Status(if number.is_multiple_of(7) { 503 } else { 200 }, "")
+    });
+    let first = world.start().await;
+    let second = world.start().await;
+    let (destination, _) = first.add(&receiver.url(), &[]).await;
+    let mut announced = world.producer.announce_many(100 * scale(), 8);
+    receiver.until_taken(50).await;
+    announced.extend(world.producer.announce_many(100 * scale(), 8));
+    // One of them goes in the middle, the other carries on.
+    first.stop().await;
+    let taken = receiver.until_taken(200 * scale()).await;
+    assert_whole_and_in_order(&announced, &taken);
+    second.until(&destination, "all are done", |all| all.iter().all(|one| one.state == 3)).await;
+    second.stop().await;
+}
