@@ -124,7 +124,7 @@ fn an_order_becomes_a_seat_and_every_step_reaches_the_back_office() -> anyhow::R
 
 #[test]
 fn a_receiver_that_was_down_gets_everything_afterwards() -> anyhow::Result<()> {
-    let schedule = BTreeMap::from([("LICTOR_WEBHOOK_RETRIES".to_owned(), "100ms,200ms,500ms".to_owned())]);
+    let schedule = BTreeMap::from([("LICTOR_RETRY_WAITS".to_owned(), "100ms,200ms,500ms".to_owned())]);
     let Some(fleet) = Fleet::start_with(schedule)? else { return Ok(()) };
     let back_office = Receiver::start()?;
     fleet.set_up()?;

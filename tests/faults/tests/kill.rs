@@ -110,7 +110,7 @@ impl Story<'_> {
 
 #[test]
 fn killed_processes_lose_nothing_and_double_nothing() -> anyhow::Result<()> {
-    let schedule = BTreeMap::from([("LICTOR_WEBHOOK_RETRIES".to_owned(), "100ms,500ms,1s".to_owned())]);
+    let schedule = BTreeMap::from([("LICTOR_RETRY_WAITS".to_owned(), "100ms,500ms,1s".to_owned())]);
     let Some(fleet) = Fleet::start_with(schedule)? else { return Ok(()) };
     let orders = (200 * scale() / 100).max(20);
     let kills = (50 * scale() / 100).max(3);
