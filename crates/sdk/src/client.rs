@@ -112,6 +112,7 @@ impl ClientBuilder {
         if self.trust.is_empty() {
             return Err(BuildError::NoTrust);
         }
+        // Neither way gives an empty list.
         let servers = match self.servers {
             Some(servers) => servers,
             None => Address::from_environment()?,
@@ -169,6 +170,10 @@ impl Client {
     /// [`AcquireError::Refused`] with every reason when servers answered but none has a seat; the other kinds say why no
     /// server could be asked or believed.
     pub async fn acquire(&self, request: Request) -> Result<Seat, AcquireError> {
+        if !self.0.trust.knows(request.firm_code) {
+            let address = self.0.servers[0].clone();
+            return Err(AcquireError::NotTrusted { address, reason: TrustError::UnknownFirm(request.firm_code) });
+        }
         let mut id = [0; 16];
         match request.id {
             Some(given) => id = given,
@@ -221,6 +226,11 @@ impl Client {
                     continue;
                 }
             };
+            // A server that cannot be believed is not asked at all: its seat would be of no use and yet taken.
+            match connection.certificate(request.firm_code) {
+                Ok(_) | Err(TrustError::NoCertificate(_)) => {}
+                Err(reason) => return Err(self.not_trusted(address, reason)),
+            }
             let asked_at = self.0.clock.boottime();
             let message = request.to_wire(id, self.0.public.as_bytes(), nonce, connection.proof());
             let answer = match connection.seats.clone().acquire(message).await {
@@ -260,7 +270,10 @@ impl Client {
                     connection.give_up();
                     last = "its certificates changed".to_owned();
                 }
-                Err(reason) => return Err(self.not_trusted(address, reason)),
+                Err(reason) => {
+                    give_back(&connection, grant.session_id);
+                    return Err(self.not_trusted(address, reason));
+                }
             }
         }
         Err(AcquireError::Unreachable(vec![(address.clone(), last)]))
@@ -308,6 +321,16 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("servers", &self.0.servers).field("key", &self.0.public).finish_non_exhaustive()
     }
+}
+
+/// Gives back a seat that this program will not use, as far as that can be done without waiting.
+fn give_back(connection: &Arc<Connection>, session_id: String) {
+    let connection = Arc::clone(connection);
+    tokio::spawn(async move {
+        let request = wire::ReleaseRequest { session_id, proof: connection.proof() };
+        // What the server does not hear it finds out by itself.
+        let _ = connection.seats.clone().release(request).await;
+    });
 }
 
 /// Whether the connection failed and not the call: the same message may be sent again on a new connection. What a licence

@@ -40,6 +40,12 @@ impl Trust {
         self.roots.is_empty()
     }
 
+    /// Whether a root of this firm is trusted.
+    #[must_use]
+    pub fn knows(&self, firm_code: u32) -> bool {
+        self.roots.contains_key(&firm_code)
+    }
+
     /// Follows a server's chain from the trusted root of its firm to the certificate of `lease_key`.
     ///
     /// # Errors

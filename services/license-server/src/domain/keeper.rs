@@ -182,7 +182,7 @@ impl Keeper {
         ask: Ask,
         id: SessionId,
         moment: Moment,
-    ) -> Result<(Answer, Option<(Record, Undo)>), AskError> {
+    ) -> Result<(Answer, Option<(Vec<u8>, Undo)>), AskError> {
         if let Some(session) = self.state.requests.get(&ask.request_id).and_then(|id| self.state.sessions.get(id)) {
             if session.asked != ask.asked || session.client_key != ask.client_key {
                 return Err(AskError::RequestIdReused);
@@ -237,7 +237,7 @@ impl Keeper {
         self.track(id, session.ends_at);
         self.set_deadline(id, self.times.revalidate_within, moment);
         let starts_usage = choice.starts_usage.map(|_| now);
-        let record = Record::Granted { session: session.clone(), starts_usage };
+        let record = Record::granted(&session, starts_usage);
         Ok((Answer::Granted(Box::new(self.given(session))), Some((record, Undo { session: id, usage }))))
     }
 

@@ -6,7 +6,7 @@ use lictor_license_file::limits::{MAX_PRODUCT_KEYS, MAX_ROOTS, MAX_SERIAL_BYTES,
 use lictor_license_file::segment::ProductKey;
 use lictor_licensing::id::{FirmCode, ProductCode, SessionId};
 use lictor_signing::MAX_ROOT_BYTES;
-use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
+use lictor_signing::cbor::{self, Canonical, CborError, FieldWriter, Reader, Writer};
 
 use super::session::{Session, read_firm};
 
@@ -64,7 +64,7 @@ pub enum Record {
     /// A seat was given.
     Granted {
         /// The session.
-        session: Session,
+        session: Box<Session>,
         /// The part whose usage period starts with it.
         starts_usage: Option<Timestamp>,
     },
@@ -89,6 +89,14 @@ impl Record {
         cbor::encode(self)
     }
 
+    /// The bytes of [`Record::Granted`], without taking the session.
+    #[must_use]
+    pub fn granted(session: &Session, starts_usage: Option<Timestamp>) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.record(|fields| write_granted(fields, session, starts_usage));
+        writer.into_bytes()
+    }
+
     /// Reads a record back.
     ///
     /// # Errors
@@ -100,56 +108,51 @@ impl Record {
 
 impl Canonical for Record {
     fn write(&self, writer: &mut Writer) {
-        writer.record(|fields| {
-            let mut kind = |number| fields.field(0, |w| w.uint(number));
-            match self {
-                Self::ContainerCreated { serial, at } => {
-                    kind(1);
-                    fields.field(1, |w| w.text(serial));
-                    fields.field(2, |w| w.time(*at));
-                }
-                Self::FirmAdded { firm, roots, issued_at } => {
-                    kind(2);
-                    fields.field(1, |w| w.uint(u64::from(firm.get())));
-                    fields.field(2, |w| write_roots(w, roots));
-                    fields.field(3, |w| w.time(*issued_at));
-                }
-                Self::RootsFollowed { firm, roots } => {
-                    kind(3);
-                    fields.field(1, |w| w.uint(u64::from(firm.get())));
-                    fields.field(2, |w| write_roots(w, roots));
-                }
-                Self::SegmentApplied { firm, state, keys, issued_at } => {
-                    kind(4);
-                    fields.field(1, |w| w.uint(u64::from(firm.get())));
-                    fields.field(2, |w| w.bytes(state));
-                    fields.field(3, |w| write_keys(w, keys.iter()));
-                    fields.field(4, |w| w.time(*issued_at));
-                }
-                Self::ContextNumbered { firm, sequence } => {
-                    kind(5);
-                    fields.field(1, |w| w.uint(u64::from(firm.get())));
-                    fields.field(2, |w| w.uint(*sequence));
-                }
-                Self::EvidenceKept { firm, evidence } => {
-                    kind(6);
-                    fields.field(1, |w| w.uint(u64::from(firm.get())));
-                    fields.field(2, |w| evidence.write(w));
-                }
-                Self::Granted { session, starts_usage } => {
-                    kind(7);
-                    fields.field(1, |w| session.write(w));
-                    fields.option(2, *starts_usage, Writer::time);
-                }
-                Self::Released { session, at } => {
-                    kind(8);
-                    fields.field(1, |w| w.bytes(&session.to_u128().to_be_bytes()));
-                    fields.field(2, |w| w.time(*at));
-                }
-                Self::TimeSeen { at } => {
-                    kind(9);
-                    fields.field(1, |w| w.time(*at));
-                }
+        writer.record(|fields| match self {
+            Self::ContainerCreated { serial, at } => {
+                fields.field(0, |w| w.uint(1));
+                fields.field(1, |w| w.text(serial));
+                fields.field(2, |w| w.time(*at));
+            }
+            Self::FirmAdded { firm, roots, issued_at } => {
+                fields.field(0, |w| w.uint(2));
+                fields.field(1, |w| w.uint(u64::from(firm.get())));
+                fields.field(2, |w| write_roots(w, roots));
+                fields.field(3, |w| w.time(*issued_at));
+            }
+            Self::RootsFollowed { firm, roots } => {
+                fields.field(0, |w| w.uint(3));
+                fields.field(1, |w| w.uint(u64::from(firm.get())));
+                fields.field(2, |w| write_roots(w, roots));
+            }
+            Self::SegmentApplied { firm, state, keys, issued_at } => {
+                fields.field(0, |w| w.uint(4));
+                fields.field(1, |w| w.uint(u64::from(firm.get())));
+                fields.field(2, |w| w.bytes(state));
+                fields.field(3, |w| write_keys(w, keys.iter()));
+                fields.field(4, |w| w.time(*issued_at));
+            }
+            Self::ContextNumbered { firm, sequence } => {
+                fields.field(0, |w| w.uint(5));
+                fields.field(1, |w| w.uint(u64::from(firm.get())));
+                fields.field(2, |w| w.uint(*sequence));
+            }
+            Self::EvidenceKept { firm, evidence } => {
+                fields.field(0, |w| w.uint(6));
+                fields.field(1, |w| w.uint(u64::from(firm.get())));
+                fields.field(2, |w| evidence.write(w));
+            }
+            Self::Granted { session, starts_usage } => {
+                write_granted(fields, session, *starts_usage);
+            }
+            Self::Released { session, at } => {
+                fields.field(0, |w| w.uint(8));
+                fields.field(1, |w| w.bytes(&session.to_u128().to_be_bytes()));
+                fields.field(2, |w| w.time(*at));
+            }
+            Self::TimeSeen { at } => {
+                fields.field(0, |w| w.uint(9));
+                fields.field(1, |w| w.time(*at));
             }
         });
     }
@@ -182,7 +185,7 @@ impl Canonical for Record {
                 evidence: fields.required(2, Evidence::read)?,
             },
             7 => Self::Granted {
-                session: fields.required(1, Session::read)?,
+                session: Box::new(fields.required(1, Session::read)?),
                 starts_usage: fields.optional(2, Reader::time)?,
             },
             8 => Self::Released {
@@ -195,6 +198,12 @@ impl Canonical for Record {
         fields.end()?;
         Ok(record)
     }
+}
+
+fn write_granted(fields: &mut FieldWriter, session: &Session, starts_usage: Option<Timestamp>) {
+    fields.field(0, |w| w.uint(7));
+    fields.field(1, |w| session.write(w));
+    fields.option(2, starts_usage, Writer::time);
 }
 
 /// Writes root documents.

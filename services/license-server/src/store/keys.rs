@@ -198,7 +198,7 @@ fn read_or_make_token(disk: &dyn Disk) -> Result<Zeroizing<String>, KeysError> {
             Ok(token)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&*random()?);
+            let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(*random()?);
             write_whole(disk, TOKEN_FILE, format!("{token}\n").as_bytes())?;
             Ok(Zeroizing::new(token))
         }

@@ -175,9 +175,7 @@ impl Writer {
         let applied = count(lictor_license_file::verdict::VerdictCode::Applied);
         let skipped = count(lictor_license_file::verdict::VerdictCode::AlreadyApplied);
         // What stops the first step stops the import; later on the steps that hold are worth a receipt.
-        if let Err(problem) = stopped {
-            return Err(problem);
-        }
+        stopped?;
         let receipt = self
             .context(firm_code, context::Reason::Receipt(results), moment)
             .or_else(|problem| if self.is_full() { Ok(Vec::new()) } else { Err(problem) })?;

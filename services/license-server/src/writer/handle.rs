@@ -15,15 +15,22 @@ use crate::listen::Channel;
 /// Wishes that may wait for the writer; more are told to come again.
 pub const MAX_WAITING: usize = 65_536;
 
+/// A look at the state as it is durable.
+pub(super) type Look = Box<dyn FnOnce(&Keeper, Moment) + Send>;
+/// A change of the container.
+pub(super) type Change = Box<dyn FnOnce(&mut Writer, Moment) + Send>;
+/// What a wish is answered.
+pub(super) type Answered = Result<Answer, Problem>;
+
 /// What the writer is asked to do.
 pub(super) enum Command {
-    Acquire { ask: Box<Ask>, reply: oneshot::Sender<Result<Answer, Problem>> },
+    Acquire { ask: Box<Ask>, reply: oneshot::Sender<Answered> },
     Attach { session: SessionId, channel: Channel, reply: oneshot::Sender<Option<Attached>> },
     Detach { session: SessionId, generation: u64 },
     Revalidate { session: SessionId, channel: Channel, reply: oneshot::Sender<bool> },
     Release { session: SessionId, channel: Channel, reply: oneshot::Sender<()> },
-    Read(Box<dyn FnOnce(&Keeper, Moment) + Send>),
-    Change(Box<dyn FnOnce(&mut Writer, Moment) + Send>),
+    Read(Look),
+    Change(Change),
     Stop(oneshot::Sender<()>),
 }
 

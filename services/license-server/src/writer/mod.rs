@@ -19,7 +19,7 @@ use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 pub use admin::{Created, Imported};
-use handle::Command;
+use handle::{Answered, Command, Look};
 pub use handle::{Ledger, MAX_WAITING};
 
 use crate::domain::keeper::{Answer, AskError, Keeper, Moment, Undo};
@@ -87,8 +87,8 @@ impl std::fmt::Debug for Writer {
 struct Batch {
     records: Vec<Vec<u8>>,
     undo: Vec<Undo>,
-    answers: Vec<(Result<Answer, Problem>, oneshot::Sender<Result<Answer, Problem>>)>,
-    reads: Vec<Box<dyn FnOnce(&Keeper, Moment) + Send>>,
+    answers: Vec<(Answered, oneshot::Sender<Answered>)>,
+    reads: Vec<Look>,
 }
 
 /// Starts the thread. `failed` is called when it has to give up; no answer is given after that.
@@ -231,7 +231,7 @@ impl Writer {
         match self.keeper.acquire(ask, id, moment) {
             Ok((answer, grant)) => {
                 if let Some((record, undo)) = grant {
-                    self.batch.records.push(record.to_bytes());
+                    self.batch.records.push(record);
                     self.batch.undo.push(undo);
                 }
                 Ok(answer)

@@ -1,0 +1,140 @@
+//! The vendor's side: root document, licence information file, updates.
+
+use std::collections::BTreeMap;
+
+use lictor_clock::Timestamp;
+use lictor_key_store::MemorySigner;
+use lictor_license_file::issue::{Terms, plan, sign_payload};
+use lictor_license_file::lif::{self, LicenseInformation};
+use lictor_license_file::segment::Operation;
+use lictor_license_file::state::VendorState;
+use lictor_license_file::{RuntimeVersion, context, product_item, update};
+use lictor_licensing::binding::{Binding, Bindings};
+use lictor_licensing::id::{FirmCode, LicenseId, ProductCode};
+use lictor_licensing::item::{ModuleItem, ProductItem};
+use lictor_licensing::options::{Options, Quantity};
+use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role, RoleRule, RootDocument, Signer as _, TrustedRoot};
+
+pub(crate) const FIRM: u32 = 5_010;
+
+/// A time long after everything that tests call the past.
+pub(crate) fn start_of_tests() -> Timestamp {
+    "2026-06-01T12:00:00Z".parse().expect("a time")
+}
+
+pub(crate) struct Vendor {
+    pub(crate) firm: FirmCode,
+    pub(crate) root_document: Vec<u8>,
+    pub(crate) trusted: TrustedRoot,
+    issue: MemorySigner,
+    certifier: MemorySigner,
+    /// What this vendor believes of each container, by its id.
+    states: BTreeMap<[u8; 32], VendorState>,
+    issued: u64,
+}
+
+impl Vendor {
+    /// A vendor whose keys come from `seed`.
+    pub(crate) fn new(firm: u32, seed: u8) -> Self {
+        let signer =
+            |role: u8| MemorySigner::from_seed(&[seed.wrapping_mul(16).wrapping_add(role).wrapping_add(1); 32]);
+        let (root, issue, certifier) = (signer(0), signer(1), signer(2));
+        let document = RootDocument {
+            firm_code: firm,
+            name: "Test vendor".to_owned(),
+            version: 1,
+            issued_at: start_of_tests(),
+            roles: BTreeMap::from([
+                (Role::Root, RoleRule::single(root.public_key())),
+                (Role::Issue, RoleRule::single(issue.public_key())),
+                (Role::LeaseCertifier, RoleRule::single(certifier.public_key())),
+            ]),
+        };
+        let root_document = Envelope::seal(&document, &[&root]).expect("signed").to_bytes();
+        let trusted = TrustedRoot::trust(&root_document).expect("a sound root");
+        let firm = FirmCode::new(firm).expect("a firm code");
+        Self { firm, root_document, trusted, issue, certifier, states: BTreeMap::new(), issued: 0 }
+    }
+
+    pub(crate) fn lif(&self) -> Vec<u8> {
+        self.lif_for(Bindings::of(&[Binding::Folder]))
+    }
+
+    pub(crate) fn lif_for(&self, bindings: Bindings) -> Vec<u8> {
+        let information = LicenseInformation {
+            firm_code: self.firm,
+            bindings,
+            activation_address: String::new(),
+            issued_at: start_of_tests(),
+        };
+        lif::build(&information, std::slice::from_ref(&self.root_document), &[&self.issue]).expect("a lif")
+    }
+
+    /// The certificate that lets a key grant for this vendor.
+    pub(crate) fn certify(&self, container_id: [u8; 32], lease_key: lictor_signing::PublicKey) -> Vec<u8> {
+        let certificate = LeaseCertificate {
+            firm_code: self.firm.get(),
+            container_id,
+            lease_key,
+            not_before: start_of_tests(),
+            not_after: None,
+            limits: LeaseLimits::default(),
+        };
+        Envelope::seal(&certificate, &[&self.certifier]).expect("certified").to_bytes()
+    }
+
+    /// The next update for the container of a context: certifies its lease key first if that is not done yet.
+    pub(crate) fn update(&mut self, context_file: &[u8], mut operations: Vec<Operation>) -> Vec<u8> {
+        let context = context::read(context_file).expect("a context").context;
+        let id = context.container_id();
+        let state =
+            self.states.entry(id.0).or_insert_with(|| VendorState::genesis(&context.keys.signing, self.firm)).clone();
+        if state.lease_certificate.is_none() {
+            let certificate = self.certify(id.0, context.keys.lease);
+            operations.insert(0, Operation::CertifyLeaseKey { certificate });
+        }
+        self.issued += 1;
+        let mut seal_seed = [7; 32];
+        seal_seed[..8].copy_from_slice(&self.issued.to_be_bytes());
+        let terms = Terms {
+            issued_at: start_of_tests(),
+            min_runtime: RuntimeVersion::new(0, 1, 0),
+            note: format!("update {}", self.issued),
+            seal_seed,
+        };
+        let planned = plan(&state, &context.profile(), &self.trusted, operations, &terms).expect("planned");
+        let segment = sign_payload(&planned.payload, &[&self.issue]).expect("signed");
+        self.states.insert(id.0, planned.predicted);
+        update::build(&[], &[segment]).expect("an update")
+    }
+}
+
+/// A licence id that depends on `number` alone.
+pub(crate) fn license(number: u128) -> LicenseId {
+    LicenseId::from_u128(number)
+}
+
+/// Options of a product that may live in a folder.
+pub(crate) fn options(product: u32, seats: Option<u32>) -> Options {
+    Options {
+        product_code: Some(ProductCode(product)),
+        license_quantity: seats.map(|count| Quantity::new(count).expect("a quantity")),
+        bindings: Some(Bindings::of(&[Binding::Folder])),
+        ..Options::default()
+    }
+}
+
+/// Adds a licence of `seats` seats of a product.
+pub(crate) fn add(number: u128, product: u32, seats: u32) -> Operation {
+    add_item(number, options(product, Some(seats)), Vec::new(), seats)
+}
+
+/// Adds a licence of an item.
+pub(crate) fn add_item(number: u128, options: Options, modules: Vec<ModuleItem>, seats: u32) -> Operation {
+    let item = ProductItem::new(options, modules).expect("an item");
+    Operation::AddEntry {
+        license: license(number),
+        item: product_item::encode(&item).expect("encoded"),
+        quantity: seats,
+    }
+}

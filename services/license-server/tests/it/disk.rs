@@ -1,0 +1,155 @@
+//! The writer on a disk that fills up and breaks: promises are kept, and none is given that cannot be.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lictor_clock::ManualClock;
+use lictor_license_file::RuntimeVersion;
+use lictor_license_file::device::DeviceProfile;
+use lictor_license_server::domain::keeper::{Answer, Ask, Keeper, Moment};
+use lictor_license_server::domain::session::ClientNames;
+use lictor_license_server::domain::state::State;
+use lictor_license_server::metrics::Metrics;
+use lictor_license_server::settings::SessionTimes;
+use lictor_license_server::store::batch::Sealer;
+use lictor_license_server::store::keys::Secrets;
+use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
+use lictor_license_server::store::{Journal, Replay as _};
+use lictor_license_server::writer::{self, Ledger, Parts};
+use lictor_licensing::access::{AccessMode, Origin, Seats, Station};
+use lictor_licensing::binding::ContainerKind;
+use lictor_licensing::feature::FeatureMap;
+use lictor_licensing::id::{FirmCode, ProductCode};
+use lictor_signing::Signer as _;
+
+use crate::common::vendor::{FIRM, Vendor, add, start_of_tests};
+
+/// A writer on a disk in memory, with the reason for which it gave up, if it did.
+fn start(disk: &MemoryDisk, is_new: bool) -> (Ledger, mpsc::Receiver<String>) {
+    let clock = ManualClock::new(start_of_tests()).shared();
+    let secrets = Arc::new(Secrets::load_or_make(disk, is_new).expect("keys"));
+    let nonces = Box::new(|| {
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).map_err(std::io::Error::other)?;
+        Ok(nonce)
+    });
+    let sealer = Sealer::new(&secrets.state_key);
+    let empty = State::new(secrets.signing.public_key());
+    let (journal, state) = Journal::open(Box::new(disk.clone()), sealer, [1; 16], nonces, empty).expect("a journal");
+    let moment = Moment { now: clock.now(), boottime: clock.boottime() };
+    let keeper = Keeper::new(state, SessionTimes::default(), semver::Version::new(1, 0, 0), moment);
+    let profile = DeviceProfile {
+        keys: secrets.device_keys(),
+        kind: ContainerKind::Folder,
+        virtual_machine: false,
+        runtime: RuntimeVersion::new(0, 1, 0),
+    };
+    let metrics = Metrics::new(&lictor_telemetry::Metrics::new());
+    let (failed, failure) = mpsc::channel();
+    let parts = Parts { journal, keeper, secrets, profile, clock, metrics };
+    let ledger = writer::start(parts, move |reason| {
+        let _ = failed.send(reason);
+    });
+    (ledger.expect("a thread"), failure)
+}
+
+async fn filled(ledger: &Ledger, seats: u32) -> Vendor {
+    let mut vendor = Vendor::new(FIRM, 1);
+    let lif = vendor.lif();
+    ledger
+        .change(move |writer, moment| writer.create_container(&lif, ContainerKind::Folder, moment))
+        .await
+        .expect("created");
+    let firm = vendor.firm;
+    let (context, _) =
+        ledger.change(move |writer, moment| writer.create_context(firm, moment)).await.expect("a context");
+    let update = vendor.update(&context, vec![add(1, 201, seats)]);
+    ledger.change(move |writer, moment| writer.import(&update, moment)).await.expect("imported");
+    vendor
+}
+
+fn ask(number: u8) -> Ask {
+    Ask {
+        request_id: [number; 16],
+        asked: [number; 32],
+        client_key: lictor_key_store::MemorySigner::from_seed(&[number; 32]).public_key(),
+        nonce: [number; 32],
+        firm_code: FirmCode::new(FIRM).expect("a firm"),
+        product_code: ProductCode(201),
+        feature_map: FeatureMap::NONE,
+        mode: AccessMode::UserLimit,
+        seats: Seats::ONE,
+        release_date: None,
+        names: ClientNames::default(),
+        station: Station::new("here").expect("a name"),
+        origin: Origin::Local,
+    }
+}
+
+async fn snapshot(ledger: &Ledger) -> Vec<u8> {
+    ledger.read(|keeper, _| keeper.state.snapshot()).await.expect("a look")
+}
+
+#[tokio::test]
+async fn what_is_replayed_is_what_was_there() {
+    let disk = MemoryDisk::new();
+    let (ledger, _failure) = start(&disk, true);
+    filled(&ledger, 100).await;
+    for number in 0..40 {
+        assert!(matches!(ledger.acquire(ask(number)).await, Ok(Answer::Granted(_))));
+    }
+    let before = snapshot(&ledger).await;
+    ledger.stop().await;
+    disk.restart(Unsynced::Lost);
+    let (ledger, _failure) = start(&disk, false);
+    assert_eq!(snapshot(&ledger).await, before, "from journal records");
+    ledger.stop().await;
+    let (ledger, _failure) = start(&disk, false);
+    assert_eq!(snapshot(&ledger).await, before, "from a snapshot");
+    ledger.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_seats_and_updates_and_recovers_without_a_restart() {
+    let disk = MemoryDisk::new();
+    let (ledger, failure) = start(&disk, true);
+    let mut vendor = filled(&ledger, 2).await;
+    assert!(matches!(ledger.acquire(ask(1)).await, Ok(Answer::Granted(_))));
+    let firm = vendor.firm;
+    let (context, _) =
+        ledger.change(move |writer, moment| writer.create_context(firm, moment)).await.expect("a context");
+    let update = vendor.update(&context, vec![add(2, 202, 1)]);
+
+    disk.fail_at(0, Fault::Full);
+    let problem = ledger.acquire(ask(2)).await.expect_err("no room");
+    assert!(problem.message.contains("disk of the licence server is full"), "{problem:?}");
+    let file = update.clone();
+    let problem = ledger.change(move |writer, moment| writer.import(&file, moment)).await.expect_err("no room");
+    assert!(problem.message.contains("full"), "{problem:?}");
+    assert_eq!(ledger.read(|keeper, _| keeper.state.sessions.len()).await.expect("a look"), 1);
+
+    disk.heal();
+    assert!(matches!(ledger.acquire(ask(3)).await, Ok(Answer::Granted(_))), "the refused wish holds no seat");
+    let imported = ledger.change(move |writer, moment| writer.import(&update, moment)).await.expect("imported");
+    assert_eq!(imported.to, 2);
+    assert!(failure.try_recv().is_err(), "the writer goes on");
+    ledger.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_disk_ends_the_writer_and_nothing_is_acknowledged_after_it() {
+    let disk = MemoryDisk::new();
+    let (ledger, failure) = start(&disk, true);
+    filled(&ledger, 5).await;
+    assert!(matches!(ledger.acquire(ask(1)).await, Ok(Answer::Granted(_))));
+    // The write goes well, the sync does not.
+    disk.fail_at(1, Fault::Broken);
+    ledger.acquire(ask(2)).await.expect_err("nobody knows what the disk holds");
+    let reason = tokio::task::spawn_blocking(move || failure.recv_timeout(Duration::from_secs(10)));
+    assert!(reason.await.expect("joined").expect("a reason").contains("sync the journal"));
+    ledger.acquire(ask(3)).await.expect_err("the writer has ended");
+    disk.restart(Unsynced::Lost);
+    let (ledger, _failure) = start(&disk, false);
+    assert_eq!(ledger.read(|keeper, _| keeper.state.sessions.len()).await.expect("a look"), 1);
+}
