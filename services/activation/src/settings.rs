@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lictor_auth::AuthSettings;
-use lictor_broker::{Broker, RabbitOptions};
+use lictor_broker::Broker;
 use lictor_runtime::{Field, ListenSettings, Reader, Secret};
 
 use crate::domain::guess::{Limit, Limits};
@@ -23,14 +23,6 @@ const DATABASE_CONNECTIONS: Field =
     Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
 const DATABASE_WAIT: Field =
     Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
-const AMQP_URL: Field = Field::optional(
-    "amqp_url",
-    "AMQP_URL",
-    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it the event feeds alone are read",
-)
-.secret();
-const AMQP_CA: Field =
-    Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate, for `amqps://`");
 const REDIS_URL: Field = Field::optional(
     "redis_url",
     "REDIS_URL",
@@ -120,11 +112,11 @@ impl Settings {
             database_url: reader.secret(&DATABASE_URL),
             database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
             database_wait: reader.duration(&DATABASE_WAIT),
-            broker: broker(reader),
+            broker: Broker::read_or_in_process(reader),
             redis_url: reader.optional_secret(&REDIS_URL),
             central_url: reader.text(&CENTRAL_URL),
             update_url: reader.text(&UPDATE_URL),
-            peers_ca: pem(reader, &PEERS_CA),
+            peers_ca: reader.optional_file(&PEERS_CA),
             instance: reader.optional_text(&INSTANCE),
             limits: Limits {
                 peer: limit(reader, &GUESSES, &GUESS_REFILL),
@@ -136,22 +128,4 @@ impl Settings {
 
 fn limit(reader: &mut Reader, burst: &Field, refill: &Field) -> Limit {
     Limit { burst: u32::try_from(reader.number(burst, 1..=100_000)).unwrap_or(1), refill: reader.duration(refill) }
-}
-
-fn pem(reader: &mut Reader, field: &Field) -> Option<String> {
-    reader.optional_path(field).map(std::fs::read_to_string).transpose().unwrap_or_else(|error| {
-        reader.mistake(field, format!("cannot be read: {error}"));
-        None
-    })
-}
-
-fn broker(reader: &mut Reader) -> Broker {
-    let ca = pem(reader, &AMQP_CA);
-    let Some(url) = reader.optional_secret(&AMQP_URL) else {
-        return Broker::in_process();
-    };
-    Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
-        reader.mistake(&AMQP_URL, error);
-        Broker::in_process()
-    })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lictor_auth::AuthSettings;
-use lictor_broker::{Broker, RabbitOptions};
+use lictor_broker::Broker;
 use lictor_runtime::{Field, ListenSettings, Reader, Secret, StartError};
 
 use crate::{domain::ticket_key::TicketKey, ids};
@@ -23,14 +23,6 @@ const DATABASE_CONNECTIONS: Field =
     Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
 const DATABASE_WAIT: Field =
     Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
-const AMQP_URL: Field = Field::optional(
-    "amqp_url",
-    "AMQP_URL",
-    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it consumers read the event feed alone",
-)
-.secret();
-const AMQP_CA: Field =
-    Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate, for `amqps://`");
 const TICKET_KEY: Field = Field::optional(
     "ticket_key",
     "LICTOR_TICKET_KEY",
@@ -80,24 +72,10 @@ impl Settings {
             database_url: reader.secret(&DATABASE_URL),
             database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
             database_wait: reader.duration(&DATABASE_WAIT),
-            broker: broker(reader),
+            broker: Broker::read_or_in_process(reader),
             ticket_key: ticket_key(reader),
         }
     }
-}
-
-fn broker(reader: &mut Reader) -> Broker {
-    let ca = reader.optional_path(&AMQP_CA).map(std::fs::read_to_string).transpose().unwrap_or_else(|error| {
-        reader.mistake(&AMQP_CA, format!("cannot be read: {error}"));
-        None
-    });
-    let Some(url) = reader.optional_secret(&AMQP_URL) else {
-        return Broker::in_process();
-    };
-    Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
-        reader.mistake(&AMQP_URL, error);
-        Broker::in_process()
-    })
 }
 
 fn ticket_key(reader: &mut Reader) -> TicketKeySource {

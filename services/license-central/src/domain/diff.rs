@@ -31,7 +31,7 @@ fn walk(item: &str, path: &str, old: &Value, new: &Value, lines: &mut Vec<String
                 walk(item, &format!("{path}[{place}]"), was, is, lines);
             }
         }
-        _ if path.contains("secret_data") || path.contains("hidden_data") => {
+        _ if is_secret(path) => {
             lines.push(format!("{item}: {path} changes (not shown)"));
         }
         (Value::Null, is) => lines.push(format!("{item}: {path} is set to {}", shown(is))),
@@ -41,8 +41,8 @@ fn walk(item: &str, path: &str, old: &Value, new: &Value, lines: &mut Vec<String
 }
 
 fn shown(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
+    let text = match redacted(value) {
+        Value::String(text) => text,
         other => other.to_string(),
     };
     if text.chars().count() <= VALUE_CHARS {
@@ -51,6 +51,25 @@ fn shown(value: &Value) -> String {
     let mut short: String = text.chars().take(VALUE_CHARS).collect();
     short.push('…');
     short
+}
+
+/// The value without what nobody may read, however deep it lies.
+fn redacted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let shown = map.iter().map(|(key, value)| {
+                let secret = is_secret(key);
+                (key.clone(), if secret { Value::String("not shown".to_owned()) } else { redacted(value) })
+            });
+            Value::Object(shown.collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(redacted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn is_secret(path: &str) -> bool {
+    path.contains("secret_data") || path.contains("hidden_data")
 }
 
 #[cfg(test)]

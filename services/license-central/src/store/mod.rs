@@ -39,3 +39,9 @@ impl Store {
         &self.db
     }
 }
+
+impl From<lictor_storage::sqlx::Error> for crate::failure::Failure {
+    fn from(error: lictor_storage::sqlx::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}

@@ -1,0 +1,245 @@
+//! A process dies between any two steps of a saga; the next one ends what it began, with the same bytes.
+
+use lictor_activation::{
+    domain::{
+        saga::{Container, Saga},
+        state::{Kind, State},
+    },
+    saga::Step,
+};
+use lictor_api::{
+    activation::v1::ActivationState,
+    error::problem,
+    types::v1::LicenseState,
+    update::v1::{GetContainerRequest, container_service_client::ContainerServiceClient},
+};
+use lictor_auth::Role;
+use lictor_clock::Clock as _;
+use lictor_licensing::{
+    ContainerKind,
+    error::ErrorCode,
+    id::{ActivationId, TicketId},
+};
+
+use crate::{
+    device::Device,
+    world::{FIRM, Front, World, on_each_engine},
+};
+
+/// How many segments the generator ever issued for a container.
+async fn issued(world: &World, device: &Device) -> u64 {
+    let mut containers = ContainerServiceClient::new(world.vendor.update(&[Role::Support]));
+    let request = GetContainerRequest { firm_code: FIRM, serial: device.serial.clone() };
+    containers.get_container(request).await.expect("the container").into_inner().container.expect("it").latest
+}
+
+const UP_TO_THE_FILE: [Step; 8] = [
+    Step::Begun,
+    Step::Reserved,
+    Step::ReservedNoted,
+    Step::Kept,
+    Step::Issued,
+    Step::IssuedNoted,
+    Step::Committed,
+    Step::CommittedNoted,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activation_killed_at_any_step_ends_once_with_the_same_bytes() {
+    on_each_engine(async |world| {
+        for by_itself in [true, false] {
+            for step in UP_TO_THE_FILE {
+                let (ticket, mut device) = (world.ticket().await, world.device());
+                let license = &ticket.licenses[0].license_id;
+                let request_id = format!("{step:?}-{by_itself}");
+                let (front, killer) = world.front_killed_at(step).await;
+                let dead = front.activate(&request_id, &ticket.ticket, device.context()).await;
+                assert_eq!(problem(&dead.expect_err("killed")).code, ErrorCode::Unavailable, "{step:?}");
+                assert!(killer.has_struck(), "{step:?} was never reached");
+
+                let front = world.front().await;
+                if by_itself {
+                    front.resume().await;
+                    assert_eq!(
+                        world.vendor.state(license).await,
+                        LicenseState::Collected,
+                        "{step:?}: nobody asked again"
+                    );
+                }
+                let answer = front.activate(&request_id, &ticket.ticket, device.context()).await.expect("repeated");
+                let again = front.activate(&request_id, &ticket.ticket, device.context()).await.expect("repeated");
+                assert_eq!(answer, again, "{step:?}");
+                let activation = answer.activation.expect("an activation");
+                assert_eq!(activation.state(), ActivationState::Completed, "{step:?}");
+                assert_eq!(issued(&world, &device).await, 1, "{step:?}: one segment");
+                assert_eq!(world.announced(&activation.activation_id).await, (1, 0), "{step:?}");
+
+                front.import(&mut device, &answer.update).await;
+                assert_eq!((device.entries(), device.holds(license)), (1, true), "{step:?}");
+                assert_eq!(world.announced(&activation.activation_id).await, (1, 1), "{step:?}");
+                assert_eq!(world.vendor.state(license).await, LicenseState::Confirmed, "{step:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_is_passed_on_once_whatever_dies() {
+    on_each_engine(async |world| {
+        for step in [Step::Confirmed, Step::ConfirmedNoted] {
+            let (ticket, mut device) = (world.ticket().await, world.device());
+            let (front, killer) = world.front_killed_at(step).await;
+            let answer =
+                front.activate(&format!("{step:?}"), &ticket.ticket, device.context()).await.expect("activated");
+            front.import(&mut device, &answer.update).await;
+            assert!(killer.has_struck(), "{step:?} was never reached");
+
+            world.front().await.take_proofs().await;
+            let activation = answer.activation.expect("an activation").activation_id;
+            assert_eq!(world.announced(&activation).await, (1, 1), "{step:?}");
+            assert_eq!(world.vendor.state(&ticket.licenses[0].license_id).await, LicenseState::Confirmed, "{step:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_that_comes_before_the_commit_waits_for_it() {
+    on_each_engine(async |world| {
+        let (ticket, mut device) = (world.ticket().await, world.device());
+        let (front, _) = world.front_killed_at(Step::IssuedNoted).await;
+        front.activate("one", &ticket.ticket, device.context()).await.expect_err("killed");
+        // Support hands the pending update out before anybody has resumed the saga.
+        let update = front.pending(&device).await;
+        let receipt = device.import(&update);
+        front.submit(receipt).await.expect("taken");
+
+        let front = world.front().await;
+        front.take_proofs().await;
+        assert_eq!(world.vendor.state(&ticket.licenses[0].license_id).await, LicenseState::Confirmed);
+    })
+    .await;
+}
+
+async fn put_in(front: &Front, world: &World, device: &mut Device) -> String {
+    let ticket = world.ticket().await;
+    let answer = front.activate(&ticket.ticket_id, &ticket.ticket, device.context()).await.expect("activated");
+    front.import(device, &answer.update).await;
+    ticket.licenses[0].license_id.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_with_a_withdrawal_killed_at_any_step_is_one_segment() {
+    on_each_engine(async |world| {
+        for step in [Step::Begun, Step::Reserved, Step::Kept, Step::WithdrawalBegun, Step::Issued, Step::Committed] {
+            let front = world.front().await;
+            let mut device = world.device();
+            let old = put_in(&front, &world, &mut device).await;
+            let ticket = world.ticket().await;
+            let new = &ticket.licenses[0].license_id;
+            let (front, killer) = world.front_killed_at(step).await;
+            front.push(&format!("{step:?}"), &device, &ticket.ticket, &[&old]).await.expect_err("killed");
+            assert!(killer.has_struck(), "{step:?} was never reached");
+
+            let front = world.front().await;
+            let push = front.push(&format!("{step:?}"), &device, &ticket.ticket, &[&old]).await.expect("repeated");
+            let again = front.push(&format!("{step:?}"), &device, &ticket.ticket, &[&old]).await.expect("repeated");
+            assert_eq!(push, again, "{step:?}");
+            assert_eq!(issued(&world, &device).await, 2, "{step:?}: both changes in one segment");
+            assert_eq!(world.vendor.state(&old).await, LicenseState::Returning);
+            front.import(&mut device, &push.update).await;
+            assert!(device.holds(new) && !device.holds(&old), "{step:?}");
+            assert_eq!(world.vendor.state(&old).await, LicenseState::Withdrawn, "{step:?}");
+            assert_eq!(world.vendor.state(new).await, LicenseState::Confirmed, "{step:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_killed_at_any_step_is_carried_on() {
+    on_each_engine(async |world| {
+        for step in
+            [Step::Begun, Step::Reserved, Step::ReservedNoted, Step::Issued, Step::Committed, Step::CommittedNoted]
+        {
+            let front = world.front().await;
+            let mut device = world.device();
+            let license = put_in(&front, &world, &mut device).await;
+            let (front, killer) = world.front_killed_at(step).await;
+            front.withdraw(&format!("{step:?}"), &license).await.expect_err("killed");
+            assert!(killer.has_struck(), "{step:?} was never reached");
+
+            let front = world.front().await;
+            front.resume().await;
+            assert_eq!(issued(&world, &device).await, 2, "{step:?}: one more segment");
+            let update = front.pending(&device).await;
+            front.import(&mut device, &update).await;
+            assert_eq!(device.entries(), 0, "{step:?}");
+            assert_eq!(world.vendor.state(&license).await, LicenseState::Withdrawn, "{step:?}");
+            let told = front.withdraw(&format!("{step:?}"), &license).await.expect("repeated");
+            assert_eq!((told.state.as_str(), told.serials.len()), ("withdrawn", 0), "{step:?}");
+        }
+    })
+    .await;
+}
+
+/// A saga for a container that the generator never saw: it refuses for good, after everything was set aside.
+fn hopeless(world: &World, ticket: TicketId, request_id: &str) -> Saga {
+    let now = world.vendor.clock.now();
+    Saga {
+        id: ActivationId::new(now, [world.vendor.number() as u8; 10]),
+        kind: Kind::Activate,
+        state: State::Requested,
+        firm: FIRM,
+        caller: "test".to_owned(),
+        request_id: request_id.to_owned(),
+        body_hash: [0; 32],
+        ticket: Some(ticket),
+        ticket_masked: String::new(),
+        wanted: Vec::new(),
+        withdrawn: Vec::new(),
+        withdrawn_for: String::new(),
+        container: Some(Container {
+            id: "ab".repeat(32),
+            serial: "130-1".to_owned(),
+            kind: Some(ContainerKind::Machine),
+        }),
+        licenses: Vec::new(),
+        from: 0,
+        to: 0,
+        problem: None,
+        proven: false,
+        attempts: 0,
+        traceparent: None,
+        created_at: now,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_by_the_issuer_gives_everything_back_whatever_dies() {
+    on_each_engine(async |world| {
+        for step in [None, Some(Step::RefusingNoted), Some(Step::Released), Some(Step::ReleasedNoted)] {
+            let ticket = world.ticket().await;
+            let id = ticket.ticket_id.parse().expect("a ticket id");
+            let saga = hopeless(&world, id, &format!("{step:?}"));
+            if let Some(step) = step {
+                let (front, killer) = world.front_killed_at(step).await;
+                front.runner.run(saga.clone()).await.expect_err("killed");
+                assert!(killer.has_struck(), "{step:?} was never reached");
+            }
+            let front = world.front().await;
+            let settled = front.runner.run(saga).await.expect("settled");
+            assert_eq!(settled.saga.state, State::Refused);
+            assert_eq!(settled.saga.problem.expect("a reason").code, ErrorCode::NotFound);
+            assert_eq!(world.vendor.state(&ticket.licenses[0].license_id).await, LicenseState::Available);
+            let mut device = world.device();
+            front.activate("next", &ticket.ticket, device.context()).await.expect("the ticket is as good as before");
+        }
+        assert!(
+            world.events().await.iter().all(|event| event.r#type.ends_with("completed.v1")),
+            "refusals are not announced"
+        );
+    })
+    .await;
+}
