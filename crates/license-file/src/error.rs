@@ -32,7 +32,7 @@ pub enum FileError {
         limit: usize,
     },
     /// A good file, but of another type than asked for.
-    #[error("this is a {}, not a {}", .found.name(), .expected.name())]
+    #[error("wrong type of file: {} instead of {}", .found.name(), .expected.name())]
     WrongFileType {
         /// The type that was asked for.
         expected: FileType,
@@ -129,11 +129,13 @@ impl FileError {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NotAFile | Self::Truncated | Self::Damaged(_) | Self::Malformed(_) | Self::BadSequence => {
-                ErrorCode::FileDamaged
-            }
+            Self::NotAFile
+            | Self::Truncated
+            | Self::Damaged(_)
+            | Self::Malformed(_)
+            | Self::BadSequence
+            | Self::WrongFileType { .. } => ErrorCode::FileDamaged,
             Self::TooLarge { .. } => ErrorCode::LimitExceeded,
-            Self::WrongFileType { .. } => ErrorCode::InvalidArgument,
             Self::TooNew { .. } | Self::UnknownCritical(_) | Self::RuntimeTooOld { .. } => ErrorCode::FileTooNew,
             Self::Unreadable | Self::Forged(_) | Self::Root(_) => ErrorCode::FileForged,
             Self::WrongContainer | Self::WrongVendor { .. } | Self::WrongEpoch { .. } => ErrorCode::FileForOther,

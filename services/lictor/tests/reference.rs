@@ -15,7 +15,10 @@ fn the_reference_is_fresh() {
     if let Some((line, (is, should))) =
         present.lines().zip(fresh.lines()).enumerate().find(|(_, (present, fresh))| present != fresh)
     {
-        panic!("docs/cli.md, line {}:\n  is     {is}\n  should {should}\nrun this test with LICTOR_REGENERATE=1", line + 1);
+        panic!(
+            "docs/cli.md, line {}:\n  is     {is}\n  should {should}\nrun this test with LICTOR_REGENERATE=1",
+            line + 1
+        );
     }
     assert_eq!(present.len(), fresh.len(), "docs/cli.md has another length; run this test with LICTOR_REGENERATE=1");
 }

@@ -1,7 +1,16 @@
 //! Step 7: bad input gives one sentence and the right exit code, and changes nothing.
 
+use sha2::{Digest, Sha256};
+
 use super::super::narrator::Story;
-use super::super::world::{FIRM_CODE, Sold, World};
+use super::super::world::{FIRM_CODE, Sold, World, text};
+
+/// The file of an update that nobody has imported yet.
+const WAITING: &str = "waiting.rau";
+/// Bytes of the closing checksum of a file.
+const CHECKSUM_BYTES: usize = 32;
+/// Bytes from the end of a file to a byte that was signed: the checksum, its heading, and a little.
+const INTO_THE_SIGNED: usize = CHECKSUM_BYTES + 6 + 8;
 
 const NESTED_TWICE: &str = "\
 firm_code: 6000010
@@ -17,6 +26,7 @@ items:
 
 pub(super) async fn play(world: &mut World, truck: &Sold) -> Story {
     world.narrator.step("Bad input: one sentence, the right exit code, nothing changed");
+    let good = waiting_update(world).await?;
     let before = world.ok(&["server", "list"]).await?;
     let orders = world.lines(&["order", "list", "--firm-code", FIRM_CODE]).await?.len();
 
@@ -31,6 +41,8 @@ pub(super) async fn play(world: &mut World, truck: &Sold) -> Story {
     world.write("damaged.rau", &bytes)?;
     let (damaged, foreign, context) = (world.file("damaged.rau"), world.file("site.rau"), world.file("site.rac"));
     refused(world, "a damaged update file", &["server", "import", &damaged], 7).await?;
+    let forged = forge(world)?;
+    refused(world, "a forged update file, with a good checksum", &["server", "import", &forged], 7).await?;
     refused(world, "an update file for another container", &["server", "import", &foreign], 7).await?;
     refused(world, "a context where an update belongs", &["server", "import", &context], 7).await?;
     refused(world, "a file that is not there", &["server", "import", "/nonexistent.rau"], 4).await?;
@@ -52,10 +64,39 @@ pub(super) async fn play(world: &mut World, truck: &Sold) -> Story {
     let words = ["license", "show", "lic_00000000000000000000000000"];
     refused(world, "a license that does not exist", &words, 4).await?;
 
+    let (data, port) = (world.file("second"), world.host.rsplit(':').next().unwrap_or_default().to_owned());
+    let words = ["up", "--data", &data, "--only", "license-central", "--port-base", &port];
+    refused(world, "a port in use", &words, 6).await?;
+    let data = world.file("vendor");
+    refused(world, "a second start on the same folder", &["up", "--data", &data], 5).await?;
+
     let after = world.ok(&["server", "list"]).await?;
     world.narrator.equal("the container is what it was", &after, &before)?;
     let count = world.lines(&["order", "list", "--firm-code", FIRM_CODE]).await?.len();
-    world.narrator.equal("no order was made", &count, &orders)
+    world.narrator.equal("no order was made", &count, &orders)?;
+    let imported = world.ok(&["server", "import", &good]).await?;
+    world.narrator.equal("the true file is not burned by the forged one", &imported["applied"], &1.into())
+}
+
+/// An update that was issued and not imported.
+async fn waiting_update(world: &mut World) -> Story<String> {
+    let sold = world.sell("night").await?;
+    let serial = text(&world.ok(&["server", "list"]).await?["containers"][0], "serial")?.to_owned();
+    let file = world.file(WAITING);
+    world.ok(&["push", "create", "--container", &serial, "--ticket", &sold.ticket, "-o", &file]).await?;
+    Ok(file)
+}
+
+/// An update file that somebody changed, and who then made its checksum right again.
+fn forge(world: &World) -> Story<String> {
+    let mut bytes = world.read(WAITING)?;
+    let place = bytes.len().saturating_sub(INTO_THE_SIGNED);
+    bytes[place] ^= 1;
+    let body = bytes.len().saturating_sub(CHECKSUM_BYTES);
+    let checksum = Sha256::digest(&bytes[..body]);
+    bytes[body..].copy_from_slice(&checksum);
+    world.write("forged.rau", &bytes)?;
+    Ok(world.file("forged.rau"))
 }
 
 async fn refused(world: &mut World, what: &str, words: &[&str], code: i32) -> Story {

@@ -19,6 +19,7 @@ pub(crate) async fn play(world: &mut World) -> Story {
     activate::play(world, &truck).await?;
     // From here on the back office is down, until its own step.
     world.receiver.down().await;
+    world.narrator.say("the back office goes down now: nobody answers its webhooks until step 7");
     seats::play(world).await?;
     power_cut::play(world).await?;
     push::play(world).await?;

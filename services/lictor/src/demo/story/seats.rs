@@ -50,7 +50,26 @@ pub(super) async fn play(world: &mut World) -> Story {
         || format!("{status}"),
     )?;
     nobody_holds(world).await?;
+    no_command(world).await?;
     one_station(world).await
+}
+
+/// Commands that cannot run are told apart, and their seat is given back.
+async fn no_command(world: &mut World) -> Story {
+    let mut codes = Vec::new();
+    for command in ["/nonexistent/program", "/etc/passwd"] {
+        let mut words = world.run_words("201", &[], &world.path("no-command.json"));
+        words.extend(["--".to_owned(), command.to_owned()]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut run = world.vendor.start(&words, &[("CODEMETER_HOST", &world.host)])?;
+        codes.push(run.ended().await?.0.code());
+    }
+    world.narrator.equal(
+        "a command that does not exist (127) and one that is no program (126) give their seats back",
+        &codes,
+        &vec![Some(127), Some(126)],
+    )?;
+    nobody_holds(world).await
 }
 
 async fn one_too_many(world: &mut World) -> Story {

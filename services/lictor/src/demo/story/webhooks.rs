@@ -1,10 +1,11 @@
 //! Step 6: every order, license and activation reaches the back office, also when it was down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::narrator::Story;
+use super::super::narrator::{Broken, Story};
 use super::super::program::until;
+use super::super::receiver::Received;
 use super::super::world::World;
 
 pub(super) async fn play(world: &mut World) -> Story {
@@ -12,7 +13,7 @@ pub(super) async fn play(world: &mut World) -> Story {
     let before = world.receiver.received().len();
     let waiting = world.lines(&["notify", "destination", "list"]).await?;
     world.narrator.check(
-        "the back office has been down since step 4; what happened is kept for it",
+        "the back office has been down since the end of step 3; what happened is kept for it",
         waiting[0]["backlog"].as_u64().unwrap_or(0) > 0,
         || format!("{waiting:?}"),
     )?;
@@ -21,7 +22,7 @@ pub(super) async fn play(world: &mut World) -> Story {
         std::future::ready(Ok(missing(world).is_empty().then_some(())))
     })
     .await
-    .map_err(|broken| super::super::narrator::Broken::new(format!("{broken}\n  missing: {:?}", missing(world))))?;
+    .map_err(|broken| Broken::new(format!("{broken}\n  missing: {:?}", missing(world))))?;
     let received = world.receiver.received();
     world.narrator.check("back again, it gets everything that it missed", received.len() > before, || {
         format!("{} then, {before} before", received.len())
@@ -34,7 +35,7 @@ pub(super) async fn play(world: &mut World) -> Story {
     )?;
 
     let mut wrong_order = Vec::new();
-    let mut last = std::collections::BTreeMap::new();
+    let mut last = BTreeMap::new();
     for event in &received {
         let sequence = event.body["sequence"].as_str().unwrap_or_default().to_owned();
         if let Some(earlier) = last.insert((event.subject.clone(), source(event)), sequence.clone())
@@ -59,7 +60,7 @@ pub(super) async fn play(world: &mut World) -> Story {
     )
 }
 
-fn source(event: &super::super::receiver::Received) -> String {
+fn source(event: &Received) -> String {
     event.body["source"].as_str().unwrap_or_default().to_owned()
 }
 
