@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use lictor_auth::AuthSettings;
-use lictor_broker::{Broker, RabbitOptions};
+use lictor_broker::Broker;
 use lictor_key_store::Mode;
 use lictor_runtime::{Field, ListenSettings, Reader, Secret};
 
@@ -20,13 +20,6 @@ const DATABASE_URL: Field = Field::required(
 .secret();
 const DATABASE_WAIT: Field =
     Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
-const AMQP_URL: Field = Field::optional(
-    "amqp_url",
-    "AMQP_URL",
-    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it consumers read the event feed alone",
-)
-.secret();
-const AMQP_CA: Field = Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate");
 const KEYS_DIR: Field =
     Field::required("keys_dir", "LICTOR_KEYS_DIR", "folder of the firms' private keys, open to this user alone");
 const DEVELOPMENT: Field = Field::with_default(
@@ -76,7 +69,7 @@ impl Settings {
         let database_url = reader.secret(&DATABASE_URL);
         let database_connections = u32::try_from(reader.number(&MAX_CONNECTIONS, 2..=100)).unwrap_or(10);
         let database_wait = reader.duration(&DATABASE_WAIT);
-        let broker = broker(reader);
+        let broker = Broker::read_or_in_process(reader);
         let auth = AuthSettings::read(reader);
         let keys_dir = reader.path(&KEYS_DIR);
         let keys_mode = match (reader.flag(&DEVELOPMENT), reader.flag(&KEYS_IN_FILES)) {
@@ -86,19 +79,4 @@ impl Settings {
         };
         Self { listen, database_url, database_connections, database_wait, broker, auth, keys_dir, keys_mode }
     }
-}
-
-fn broker(reader: &mut Reader) -> Broker {
-    let ca = reader.optional_path(&AMQP_CA).and_then(|path| {
-        std::fs::read_to_string(&path)
-            .map_err(|error| reader.mistake(&AMQP_CA, format!("cannot be read: {error}")))
-            .ok()
-    });
-    let Some(url) = reader.optional_secret(&AMQP_URL) else {
-        return Broker::in_process();
-    };
-    Broker::rabbit(url.expose(), RabbitOptions { ca, ..RabbitOptions::default() }).unwrap_or_else(|error| {
-        reader.mistake(&AMQP_URL, error);
-        Broker::in_process()
-    })
 }

@@ -1,7 +1,7 @@
 //! Contexts: what they prove, what they give away, and what hostile ones cannot do.
 
 use lictor_key_store::MemorySigner;
-use lictor_license_file::{context::Reason, evidence::Evidence};
+use lictor_license_file::{FileError, FileType, context::Reason, evidence::Evidence};
 use lictor_licensing::error::ErrorCode;
 use lictor_push_update_generator::domain::verdict::Verdict;
 use lictor_storage::{
@@ -120,7 +120,8 @@ async fn damaged_forged_and_foreign_files_change_nothing() {
         foreign.firm_code = crate::world::firm(12);
         assert_eq!(world.refused(&device.sign(&foreign)).await, ErrorCode::NotFound);
         // Other files of ours.
-        assert_eq!(world.refused(&issued.file.bytes).await, ErrorCode::InvalidArgument);
+        let wrong_type = FileError::WrongFileType { expected: FileType::Context, found: FileType::Update };
+        assert_eq!(world.refused(&issued.file.bytes).await, wrong_type.code());
         // A number that would break the counting of contexts.
         let mut endless = device.statement(Reason::Request);
         endless.sequence = u64::MAX;
