@@ -77,6 +77,7 @@ mod event;
 mod in_process;
 mod rabbit;
 mod relay;
+mod settings;
 pub mod topology;
 
 pub use broker::{Broker, RabbitOptions};

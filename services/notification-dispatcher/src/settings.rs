@@ -17,15 +17,6 @@ const HTTP_PORT: u16 = 7081;
 const DATABASE_URL: Field =
     Field::required("database_url", "DATABASE_URL", "where the tables are: `postgres://…` or `sqlite:///PATH`")
         .secret();
-const AMQP_URL: Field = Field::optional(
-    "amqp_url",
-    "AMQP_URL",
-    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it events only come by the producers' feeds",
-)
-.secret();
-const AMQP_PREFIX: Field =
-    Field::with_default("amqp_prefix", "AMQP_PREFIX", "lictor", "start of all names on the broker");
-const AMQP_CA: Field = Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker, for `amqps://`");
 const PRODUCERS: Field = Field::with_default(
     "producers",
     "LICTOR_PRODUCERS",
@@ -129,7 +120,7 @@ impl Settings {
         let listen = ListenSettings::read(reader, GRPC_PORT, HTTP_PORT);
         let auth = AuthSettings::read(reader);
         let database_url = reader.secret(&DATABASE_URL);
-        let broker = broker(reader);
+        let broker = Broker::read(reader);
         let mut schedule: Schedule = reader.parsed(&RETRY_WAITS);
         schedule.give_up_after = reader.duration(&RETRY_FOR);
         Self {
@@ -137,10 +128,10 @@ impl Settings {
             database_url,
             broker,
             producers: reader.parsed(&PRODUCERS),
-            producers_ca: pem(reader, &PRODUCERS_CA),
+            producers_ca: reader.optional_file(&PRODUCERS_CA),
             pull_every: bounded(reader, &PULL_EVERY, Duration::from_millis(100), Duration::from_secs(86_400)),
             webhook_allow: reader.parsed(&WEBHOOK_ALLOW),
-            webhook_ca: pem(reader, &WEBHOOK_CA),
+            webhook_ca: reader.optional_file(&WEBHOOK_CA),
             webhook_deadline: bounded(reader, &WEBHOOK_DEADLINE, Duration::from_millis(100), Duration::from_secs(60)),
             schedule,
             give_up: GiveUp { after: reader.duration(&DISABLE_AFTER), ..GiveUp::default() },
@@ -173,24 +164,6 @@ impl Settings {
             sweep_every: Duration::from_secs(1),
         }
     }
-}
-
-fn broker(reader: &mut Reader) -> Option<Broker> {
-    let prefix = reader.text(&AMQP_PREFIX);
-    let ca = pem(reader, &AMQP_CA);
-    let url = reader.optional_secret(&AMQP_URL)?;
-    match Broker::rabbit(url.expose(), lictor_broker::RabbitOptions { prefix, ca }) {
-        Ok(broker) => Some(broker),
-        Err(error) => {
-            reader.mistake(&AMQP_URL, error);
-            None
-        }
-    }
-}
-
-fn pem(reader: &mut Reader, field: &Field) -> Option<String> {
-    let path = reader.optional_path(field)?;
-    std::fs::read_to_string(&path).map_err(|error| reader.mistake(field, format!("cannot be read: {error}"))).ok()
 }
 
 fn bounded(reader: &mut Reader, field: &Field, least: Duration, most: Duration) -> Duration {

@@ -63,6 +63,8 @@ pub struct Fleet {
     folder: TempDir,
     ports: BTreeMap<Service, Ports>,
     running: Mutex<BTreeMap<Service, Process>>,
+    /// Start of every name that a fleet has on shared servers.
+    name: String,
     database: String,
     amqp: String,
     redis: String,
@@ -114,7 +116,7 @@ impl Fleet {
         for service in Service::ALL {
             ports.insert(service, Ports { grpc: crate::servers::free_port()?, http: crate::servers::free_port()? });
         }
-        let fleet = Self { folder, ports, running: Mutex::default(), database, amqp, redis, extra };
+        let fleet = Self { folder, ports, running: Mutex::default(), name, database, amqp, redis, extra };
         fleet.write_keys()?;
         fleet.write_client_config()?;
         Ok(Some(fleet))
@@ -213,6 +215,7 @@ impl Fleet {
         let mut settings = vec![
             ("DATABASE_URL", self.database.clone()),
             ("AMQP_URL", self.amqp.clone()),
+            ("AMQP_PREFIX", self.name.clone()),
             ("AUTH_ISSUER", "fleet".to_owned()),
             ("AUTH_JWKS_FILE", text(self.path("people.jwks"))),
             ("AUTH_ALGORITHM", "EdDSA".to_owned()),

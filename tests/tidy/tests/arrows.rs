@@ -11,8 +11,9 @@ const LAYERS: &[&[&str]] = &[
     &["lictor-signing", "lictor-licensing"],
     &["lictor-license-file", "lictor-key-store"],
     &["lictor-api", "lictor-telemetry"],
+    &["lictor-runtime"],
     &["lictor-storage", "lictor-auth"],
-    &["lictor-broker", "lictor-runtime", "lictor-sdk"],
+    &["lictor-broker", "lictor-sdk"],
     &["lictor-cli"],
     &[
         "lictor-license-central",

@@ -227,6 +227,12 @@ impl Reader {
         self.raw(field).map(PathBuf::from)
     }
 
+    /// The text of the file at a path, if one is given; a PEM file as a rule.
+    pub fn optional_file(&mut self, field: &Field) -> Option<String> {
+        let path = self.optional_path(field)?;
+        std::fs::read_to_string(&path).map_err(|error| self.mistake(field, format!("cannot be read: {error}"))).ok()
+    }
+
     /// Texts separated by commas (in the file also a list); empty when not given.
     pub fn list(&mut self, field: &Field) -> Vec<String> {
         let text = self.raw(field).unwrap_or_default();
