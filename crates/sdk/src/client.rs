@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use lictor_api::server::v1 as wire;
 use lictor_clock::{SharedClock, SystemClock};
-use lictor_signing::{GrantStatement, PublicKey, RootError};
+use lictor_key_store::MemorySigner;
+use lictor_signing::{GrantStatement, PublicKey, RootError, Signer as _};
 use tokio::sync::Mutex;
 use tonic::Code;
 
@@ -121,9 +121,8 @@ impl ClientBuilder {
             Some(seed) => seed,
             None => random().map_err(BuildError::Random)?,
         };
-        let key = SigningKey::from_bytes(&seed);
-        let public = PublicKey::from_bytes(key.verifying_key().as_bytes())
-            .expect("the public half of a generated key is a sound key");
+        let key = MemorySigner::from_seed(&seed);
+        let public = key.public_key();
         Ok(Client(Arc::new(Inner {
             trust: self.trust,
             servers,
@@ -145,7 +144,7 @@ pub(crate) struct Inner {
     servers: Vec<Address>,
     pub(crate) clock: SharedClock,
     tls: Arc<rustls::ClientConfig>,
-    key: SigningKey,
+    key: MemorySigner,
     public: PublicKey,
     connections: Mutex<HashMap<Address, Arc<Connection>>>,
 }

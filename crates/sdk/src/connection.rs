@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ed25519_dalek::{Signer as _, SigningKey};
 use hyper_util::rt::TokioIo;
 use lictor_api::server::v1 as wire;
 use lictor_api::server::v1::seat_service_client::SeatServiceClient;
+use lictor_key_store::MemorySigner;
 use lictor_signing::{
-    CHANNEL_BINDING_BYTES, CHANNEL_LABEL, LeaseCertificate, PublicKey, Signature, client_proof_message,
+    CHANNEL_BINDING_BYTES, CHANNEL_LABEL, LeaseCertificate, PublicKey, Signature, Signer as _, client_proof_message,
     server_proof_message,
 };
 use rustls::pki_types::ServerName;
@@ -53,7 +53,7 @@ impl Connection {
         address: &Address,
         tls: &Arc<rustls::ClientConfig>,
         trust: &Trust,
-        client: &SigningKey,
+        client: &MemorySigner,
     ) -> Result<Self, ConnectError> {
         match tokio::time::timeout(CONNECT_TIME, Self::open_unlimited(address, tls, trust, client)).await {
             Ok(result) => result,
@@ -65,7 +65,7 @@ impl Connection {
         address: &Address,
         tls: &Arc<rustls::ClientConfig>,
         trust: &Trust,
-        client: &SigningKey,
+        client: &MemorySigner,
     ) -> Result<Self, ConnectError> {
         let (channel, exporter) =
             dial(address, tls).await.map_err(|error| ConnectError::Unreachable(inmost(&*error)))?;
@@ -86,7 +86,7 @@ impl Connection {
         exporter: Option<[u8; CHANNEL_BINDING_BYTES]>,
         nonce: &[u8; 32],
         trust: &Trust,
-        client: &SigningKey,
+        client: &MemorySigner,
     ) -> Result<Self, TrustError> {
         // Over TLS only the exporter counts, whatever the server says.
         let binding = match exporter {
@@ -103,12 +103,14 @@ impl Connection {
             return Err(TrustError::Proof);
         }
         let chains = hello.chains.iter().map(|chain| (chain.firm_code, trust.certificate(chain, &lease_key))).collect();
-        let message = client_proof_message(&binding, client.verifying_key().as_bytes());
+        let message = client_proof_message(&binding, client.public_key().as_bytes());
+        // A key in memory never refuses; without a proof the server would, and say so.
+        let client_proof = client.sign(&message).map(|proof| proof.as_bytes().to_vec()).unwrap_or_default();
         Ok(Self {
             seats,
             lease_key,
             chains,
-            client_proof: client.sign(&message).to_bytes().to_vec(),
+            client_proof,
             proof_given: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         })

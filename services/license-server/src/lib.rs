@@ -33,7 +33,8 @@ use tonic::transport::Server;
 
 pub use settings::Settings;
 
-use domain::keeper::{Keeper, Moment};
+use domain::ask::Moment;
+use domain::keeper::Keeper;
 use domain::state::State;
 use grpc::{ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Identity, Seats};
 use metrics::Metrics;

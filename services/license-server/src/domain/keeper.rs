@@ -4,9 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
-use lictor_licensing::access::{AccessId, AccessMode, Location, LocationOrder, Origin, Request, Seats, Station};
+use lictor_licensing::access::{AccessId, Location, LocationOrder, Request};
 use lictor_licensing::decide::{Candidate, Choice, Situation, decide, grant};
-use lictor_licensing::feature::FeatureMap;
 use lictor_licensing::id::{FirmCode, LicenseId, ProductCode, SessionId};
 use lictor_licensing::item::Part;
 use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
@@ -15,101 +14,11 @@ use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 use super::MAX_SESSIONS;
+use super::ask::{Answer, Ask, AskError, Attached, Given, Moment, StreamEnd};
 use super::record::Record;
-use super::session::{ClientNames, RequestId, Session, client_instance};
+use super::session::{Session, client_instance};
 use super::state::State;
 use crate::settings::SessionTimes;
-
-/// The time of one operation, read once.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Time of day.
-    pub now: Timestamp,
-    /// Time since boot; what deadlines count in.
-    pub boottime: Duration,
-}
-
-/// A checked wish for a seat.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The client's name for it.
-    pub request_id: RequestId,
-    /// Digest of all that was asked.
-    pub asked: [u8; 32],
-    /// The client, which proved that it holds this key.
-    pub client_key: PublicKey,
-    /// Bytes that come back in the grant.
-    pub nonce: [u8; 32],
-    /// The vendor.
-    pub firm_code: FirmCode,
-    /// The product.
-    pub product_code: ProductCode,
-    /// Features that must be there.
-    pub feature_map: FeatureMap,
-    /// How it counts.
-    pub mode: AccessMode,
-    /// Seats at once.
-    pub seats: Seats,
-    /// When the program was released.
-    pub release_date: Option<Timestamp>,
-    /// What to show people.
-    pub names: ClientNames,
-    /// The station it counts for.
-    pub station: Station,
-    /// From where it comes.
-    pub origin: Origin,
-}
-
-/// Why a wish has no answer by licence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskError {
-    /// The request id came before with another wish.
-    RequestIdReused,
-    /// The session of this request id has ended; a late copy of the message must not take a seat.
-    Ended,
-}
-
-/// The answer to a wish.
-#[derive(Debug)]
-pub enum Answer {
-    /// A seat, new or the same as before.
-    Granted(Box<Given>),
-    /// None, and why.
-    Refused(Refusal),
-}
-
-/// A seat that was given, with what to tell of its entry.
-#[derive(Clone, Debug)]
-pub struct Given {
-    /// The session.
-    pub session: Session,
-    /// The vendor's text.
-    pub text: String,
-    /// Seats of the pool; none when it is not counted.
-    pub quantity: Option<u32>,
-    /// The parent's product code when a module serves.
-    pub module_of: Option<ProductCode>,
-}
-
-/// How the server ends a stream.
-#[derive(Debug)]
-pub enum StreamEnd {
-    /// A newer stream of the same session took its place.
-    Replaced,
-    /// The session is over.
-    Over(RefusalLine),
-    /// The client gave the seat back.
-    Released,
-}
-
-/// A stream that holds a session.
-#[derive(Debug)]
-pub struct Attached {
-    /// Which of the session's streams this is.
-    pub generation: u64,
-    /// Tells when the server ends it.
-    pub end: oneshot::Receiver<StreamEnd>,
-}
 
 /// What a session has only while the process lives.
 #[derive(Debug, Default)]
@@ -118,6 +27,9 @@ struct Live {
     stream: Option<oneshot::Sender<StreamEnd>>,
     generation: u64,
 }
+
+/// A grant that waits for its record to be durable: the record's bytes, and the way back.
+pub type Unwritten = (Vec<u8>, Undo);
 
 /// What must be taken back when a grant cannot be written.
 #[derive(Debug)]
@@ -182,7 +94,7 @@ impl Keeper {
         ask: Ask,
         id: SessionId,
         moment: Moment,
-    ) -> Result<(Answer, Option<(Vec<u8>, Undo)>), AskError> {
+    ) -> Result<(Answer, Option<Unwritten>), AskError> {
         if let Some(session) = self.state.requests.get(&ask.request_id).and_then(|id| self.state.sessions.get(id)) {
             if session.asked != ask.asked || session.client_key != ask.client_key {
                 return Err(AskError::RequestIdReused);

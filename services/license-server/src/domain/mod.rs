@@ -1,5 +1,6 @@
 //! What the licence server knows and decides, without I/O: containers, firms, sessions, and the records that change them.
 
+pub mod ask;
 pub mod firm;
 pub mod keeper;
 pub mod peer;

@@ -12,7 +12,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::view;
-use crate::domain::keeper::{Attached, StreamEnd};
+use crate::domain::ask::{Attached, StreamEnd};
 use crate::writer::Ledger;
 
 /// Beats for one session. Dropping it, which a lost connection does, begins the reconnect grace.

@@ -12,7 +12,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::MAX_NAME_BYTES;
-use crate::domain::keeper::Ask;
+use crate::domain::ask::Ask;
 use crate::domain::session::ClientNames;
 
 /// Most seats in one access.

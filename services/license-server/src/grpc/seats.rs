@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::hold::HoldStream;
 use super::{channel, parse, status, view};
-use crate::domain::keeper::{Answer, Ask, Given};
+use crate::domain::ask::{Answer, Ask, Given};
 use crate::listen::{Channel, Peer};
 use crate::settings::{SessionTimes, StationRule};
 use crate::writer::Ledger;

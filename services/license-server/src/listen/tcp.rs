@@ -26,8 +26,7 @@ pub fn server_config(secrets: &Secrets) -> Result<Arc<ServerConfig>, StartError>
     let unusable = |error: &dyn std::fmt::Display| {
         StartError::failed("the keys in the state folder cannot be used for TLS", error.to_string())
     };
-    let key = secrets.tls_key().map_err(|error| unusable(&error))?;
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(secrets.tls_key()));
     let certificate = CertificateDer::from(secrets.certificate.clone());
     let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_no_client_auth()

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use lictor_key_store::MemorySigner;
 use lictor_license_file::chain::ContainerId;
 use lictor_license_file::device::DeviceKeys;
@@ -117,10 +115,8 @@ impl Secrets {
     }
 
     /// The lease key for TLS, in PKCS #8.
-    ///
-    /// # Errors
-    /// Never for a key of this program.
-    pub fn tls_key(&self) -> Result<Vec<u8>, KeysError> {
+    #[must_use]
+    pub fn tls_key(&self) -> Vec<u8> {
         pkcs8(&self.lease_seed)
     }
 }
@@ -173,14 +169,17 @@ fn random() -> Result<Zeroizing<[u8; 32]>, KeysError> {
     Ok(bytes)
 }
 
-fn pkcs8(seed: &[u8; 32]) -> Result<Vec<u8>, KeysError> {
-    let document = SigningKey::from_bytes(seed).to_pkcs8_der().map_err(|error| KeysError::Make(error.to_string()))?;
-    Ok(document.as_bytes().to_vec())
+/// What stands before the 32 secret bytes of an Ed25519 key in PKCS #8 (RFC 8410).
+const PKCS8_HEAD: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+fn pkcs8(seed: &[u8; 32]) -> Vec<u8> {
+    [PKCS8_HEAD.as_slice(), seed].concat()
 }
 
 fn self_signed(seed: &[u8; 32]) -> Result<Vec<u8>, KeysError> {
     let make = |error: rcgen::Error| KeysError::Make(error.to_string());
-    let key = rcgen::KeyPair::try_from(pkcs8(seed)?).map_err(make)?;
+    let key = rcgen::KeyPair::try_from(pkcs8(seed)).map_err(make)?;
     let parameters = rcgen::CertificateParams::new(vec!["license-server".to_owned()]).map_err(make)?;
     Ok(parameters.self_signed(&key).map_err(make)?.der().to_vec())
 }

@@ -14,7 +14,7 @@ use lictor_signing::{RootError, TrustedRoot};
 
 use super::{Writer, broken, no_space};
 use crate::domain::MAX_FIRMS;
-use crate::domain::keeper::Moment;
+use crate::domain::ask::Moment;
 use crate::domain::record::Record;
 use crate::store::StoreError;
 

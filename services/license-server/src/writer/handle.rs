@@ -9,7 +9,8 @@ use lictor_licensing::id::SessionId;
 use tokio::sync::oneshot;
 
 use super::Writer;
-use crate::domain::keeper::{Answer, Ask, Attached, Keeper, Moment};
+use crate::domain::ask::{Answer, Ask, Attached, Moment};
+use crate::domain::keeper::Keeper;
 use crate::listen::Channel;
 
 /// Wishes that may wait for the writer; more are told to come again.

@@ -22,7 +22,8 @@ pub use admin::{Created, Imported};
 use handle::{Answered, Command, Look};
 pub use handle::{Ledger, MAX_WAITING};
 
-use crate::domain::keeper::{Answer, AskError, Keeper, Moment, Undo};
+use crate::domain::ask::{Answer, AskError, Moment};
+use crate::domain::keeper::{Keeper, Undo};
 use crate::domain::record::Record;
 use crate::listen::Channel;
 use crate::metrics::Metrics;
@@ -222,7 +223,7 @@ impl Writer {
         self.keeper.client_key(session).filter(|key| channel.has_proved(key))
     }
 
-    fn acquire(&mut self, ask: crate::domain::keeper::Ask, moment: Moment) -> Result<Answer, Problem> {
+    fn acquire(&mut self, ask: crate::domain::ask::Ask, moment: Moment) -> Result<Answer, Problem> {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(|_| {
             Problem::new(ErrorCode::Internal, "the licence server has no random bytes", "look into its log")

@@ -14,9 +14,9 @@ use lictor_licensing::item::ModuleItem;
 use lictor_licensing::options::Options;
 use tonic::{Code, Request};
 
-use crate::common::client::{RawClient, tls_channel};
-use crate::common::server::TestServer;
-use crate::common::vendor::{FIRM, Vendor, add, add_item, license, options};
+use crate::stage::client::{RawClient, tls_channel};
+use crate::stage::server::TestServer;
+use crate::stage::vendor::{FIRM, Vendor, add, add_item, license, options};
 
 /// Every file of the state with its bytes.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -77,7 +77,7 @@ async fn kinds_and_bindings_that_are_not_allowed_are_refused_with_the_reason() {
     let context = context::read(&server.context(FIRM).await).expect("a context").context;
     let state = lictor_license_file::state::VendorState::genesis(&context.keys.signing, vendor.firm);
     let terms = lictor_license_file::issue::Terms {
-        issued_at: crate::common::vendor::start_of_tests(),
+        issued_at: crate::stage::vendor::start_of_tests(),
         min_runtime: lictor_license_file::RuntimeVersion::new(0, 1, 0),
         note: String::new(),
         seal_seed: [1; 32],
@@ -256,7 +256,7 @@ async fn ready_means_that_some_license_could_be_handed_out() {
     let mut server = TestServer::empty().await;
     let ready = |server: &TestServer| {
         let address = server.server.addresses().http;
-        tokio::task::spawn_blocking(move || crate::common::client::http_get(address, "/ready"))
+        tokio::task::spawn_blocking(move || crate::stage::client::http_get(address, "/ready"))
     };
     let answer = ready(&server).await.expect("asked");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("no container yet"), "{answer}");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use lictor_api::server::v1 as wire;
 
-use crate::common::client::RawClient;
-use crate::common::scale;
 use crate::process::{Program, cpu_of, fill, metric};
+use crate::stage::client::RawClient;
+use crate::stage::scale;
 
 const CONNECTIONS: u8 = 4;
 const IN_FLIGHT: usize = 64;

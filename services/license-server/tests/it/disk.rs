@@ -7,7 +7,8 @@ use std::time::Duration;
 use lictor_clock::ManualClock;
 use lictor_license_file::RuntimeVersion;
 use lictor_license_file::device::DeviceProfile;
-use lictor_license_server::domain::keeper::{Answer, Ask, Keeper, Moment};
+use lictor_license_server::domain::ask::{Answer, Ask, Moment};
+use lictor_license_server::domain::keeper::Keeper;
 use lictor_license_server::domain::session::ClientNames;
 use lictor_license_server::domain::state::State;
 use lictor_license_server::metrics::Metrics;
@@ -23,7 +24,7 @@ use lictor_licensing::feature::FeatureMap;
 use lictor_licensing::id::{FirmCode, ProductCode};
 use lictor_signing::Signer as _;
 
-use crate::common::vendor::{FIRM, Vendor, add, start_of_tests};
+use crate::stage::vendor::{FIRM, Vendor, add, start_of_tests};
 
 /// A writer on a disk in memory, with the reason for which it gave up, if it did.
 fn start(disk: &MemoryDisk, is_new: bool) -> (Ledger, mpsc::Receiver<String>) {

@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status};
 
-use crate::common::vendor::{FIRM, Vendor, start_of_tests};
+use crate::stage::vendor::{FIRM, Vendor, start_of_tests};
 
 type Twist = fn(&mut GrantStatement);
 

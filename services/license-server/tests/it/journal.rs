@@ -5,7 +5,7 @@ use lictor_license_server::store::batch::{self, Position, Sealer};
 use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
 use lictor_license_server::store::{Disk as _, Journal, Replay, StoreError};
 
-use crate::common::scale;
+use crate::stage::scale;
 
 /// Remembers numbers in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! The licence server with real keys, real files, real connections and, where it must die, a real process.
 
-mod common;
 mod containers;
 mod cost;
 mod disk;
@@ -9,3 +8,4 @@ mod journal;
 mod process;
 mod programs;
 mod seats;
+mod stage;

@@ -10,9 +10,9 @@ use lictor_api::server::v1::container_service_client::ContainerServiceClient;
 use lictor_api::server::v1::{CreateContainerRequest, CreateContextRequest, ImportUpdateRequest, ListSessionsRequest};
 use lictor_clock::{Clock as _, SystemClock};
 
-use crate::common::client::{RawClient, unix_channel};
-use crate::common::scale;
-use crate::common::vendor::{FIRM, Vendor, add};
+use crate::stage::client::{RawClient, unix_channel};
+use crate::stage::scale;
+use crate::stage::vendor::{FIRM, Vendor, add};
 
 /// The program on a folder, ended with the test.
 pub(crate) struct Program {
@@ -85,7 +85,7 @@ pub(crate) fn cpu_of(process: u32) -> Duration {
 
 /// The value of a metric without labels.
 pub(crate) async fn metric(http: std::net::SocketAddr, name: &'static str) -> f64 {
-    let page = tokio::task::spawn_blocking(move || crate::common::client::http_get(http, "/metrics"));
+    let page = tokio::task::spawn_blocking(move || crate::stage::client::http_get(http, "/metrics"));
     let page = page.await.expect("joined");
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the metric");
     line.trim().parse().expect("a number")
@@ -104,7 +104,7 @@ fn said(output: &Output) -> String {
 pub(crate) async fn fill(socket: &Path, seats: u32) {
     let mut containers = ContainerServiceClient::new(unix_channel(socket).await);
     let mut vendor = Vendor::new(FIRM, 1);
-    assert!(SystemClock.now() > crate::common::vendor::start_of_tests(), "the machine's clock is set");
+    assert!(SystemClock.now() > crate::stage::vendor::start_of_tests(), "the machine's clock is set");
     containers.create_container(CreateContainerRequest { lif: vendor.lif(), kind: 0 }).await.expect("created");
     let request = CreateContextRequest { firm_code: FIRM, serial: String::new() };
     let context = containers.create_context(request).await.expect("a context").into_inner().context;

@@ -8,8 +8,8 @@ use lictor_sdk::{AcquireError, Client, EndReason, Request, SeatEvent, SeatState,
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::common::server::TestServer;
-use crate::common::vendor::{FIRM, Vendor, add};
+use crate::stage::server::TestServer;
+use crate::stage::vendor::{FIRM, Vendor, add};
 
 fn client(server: &TestServer, vendor: &Vendor, address: &str) -> Client {
     Client::builder().trust_lif(&vendor.lif()).server(address).clock(server.shared_clock()).build().expect("a client")

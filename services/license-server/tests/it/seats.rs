@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::client::RawClient;
-use crate::common::server::TestServer;
-use crate::common::vendor::{add, add_item, options};
+use crate::stage::client::RawClient;
+use crate::stage::server::TestServer;
+use crate::stage::vendor::{add, add_item, options};
 use lictor_api::server::v1 as wire;
 use lictor_licensing::item::ModuleItem;
 use lictor_licensing::options::{LingerTime, Options};
@@ -200,7 +200,7 @@ async fn a_seat_lingers_for_others_but_not_for_its_client() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_ends_with_its_license_and_its_client_is_told_why() {
-    let end = crate::common::vendor::start_of_tests().saturating_add(Duration::from_secs(600));
+    let end = crate::stage::vendor::start_of_tests().saturating_add(Duration::from_secs(600));
     let options = Options { expiration_time: Some(end), ..options(EDITOR, Some(1)) };
     let (mut server, _vendor) = TestServer::with(vec![add_item(1, options, Vec::new(), 1)]).await;
     let mut client = RawClient::connect(&server.server.socket, 1).await;
@@ -276,7 +276,7 @@ async fn wrong_firm_product_and_malformed_wishes_are_told_apart() {
 async fn explaining_takes_nothing_and_says_the_same() {
     let (mut server, _vendor) = TestServer::with(vec![add(1, EDITOR, 1)]).await;
     let wish =
-        wire::AcquireRequest { firm_code: crate::common::vendor::FIRM, product_code: EDITOR, ..Default::default() };
+        wire::AcquireRequest { firm_code: crate::stage::vendor::FIRM, product_code: EDITOR, ..Default::default() };
     for _ in 0..2 {
         let explained = server.containers.explain(wire::ExplainRequest { request: Some(wish.clone()) }).await;
         let explained = explained.unwrap().into_inner();
