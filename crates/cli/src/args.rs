@@ -26,7 +26,7 @@ pub(crate) struct Global {
           value_parser = clap::value_parser!(u32).range(1..), help_heading = HEADING)]
     pub(crate) firm_code: Option<u32>,
 
-    /// Address of license-central, such as http://127.0.0.1:22361
+    /// Address of license-central, such as http://127.0.0.1:7010
     #[arg(long, global = true, value_name = "URL", env = "LICTOR_CENTRAL", hide_env_values = true, help_heading = HEADING)]
     pub(crate) central: Option<String>,
 

@@ -34,7 +34,7 @@ pub struct ClientConfig {
     pub server: ServerConfig,
 }
 
-/// Addresses of the services, each such as `http://127.0.0.1:22361`.
+/// Addresses of the services, each such as `http://127.0.0.1:7010`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Addresses {

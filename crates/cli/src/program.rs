@@ -78,8 +78,10 @@ const ABOUT: &str = "Licences from the order to the protected program";
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0 done   2 wrong usage   3 refused by the license   4 not found   5 conflict   6 service unreachable
-  7 file damaged, forged or for another container   1 anything else
+  0 done                  4 not found
+  1 anything else         5 conflict
+  2 wrong usage           6 service unreachable
+  3 refused by license    7 file damaged, forged or for another container
 
 Every verb explains itself: lictor VERB --help. All of them take --json.";
 
@@ -101,7 +103,6 @@ impl Program {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new("lictor")
-            .about(ABOUT)
             .version(env!("CARGO_PKG_VERSION"))
             .after_help(AFTER_HELP)
             .subcommand_required(true)
@@ -112,7 +113,8 @@ impl Program {
             command = command.subcommand(extra.command.clone());
         }
         command = Global::augment_args(command);
-        match self.scope {
+        // The groups of verbs bring descriptions of their own, which are not the program's.
+        let command = match self.scope {
             Scope::All => CustomerVerb::augment_subcommands(VendorVerb::augment_subcommands(command)),
             Scope::Customer => {
                 for name in BACK_OFFICE_OPTIONS {
@@ -120,7 +122,8 @@ impl Program {
                 }
                 CustomerVerb::augment_subcommands(command)
             }
-        }
+        };
+        command.about(ABOUT).long_about(None)
     }
 
     /// Runs one command line, the program's name first, and gives the exit code.

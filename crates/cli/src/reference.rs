@@ -40,6 +40,7 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | vendor init, vendor show | firm_code, name, root_version |
 | vendor lif | firm_code, file |
 | catalogue apply | created, changed, unchanged (item names) |
+| catalogue show | item, product_code, text, modules, version |
 | order create, order show, order list, ticket show | order_id, customer, tickets: [{ticket, licenses: [{license_id, item, product_code, quantity, state}]}] |
 | customer list, customer show | customer_id, name, orders |
 | license list, license show | license_id, ticket, item, product_code, quantity, state, allocations: [{container, quantity, state}], expires_at |

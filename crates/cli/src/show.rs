@@ -158,16 +158,40 @@ pub(crate) fn entry(entry: &Entry) -> Value {
 }
 
 /// Headings of [`entry_row`].
-pub(crate) const ENTRY_HEADINGS: &[&str] = &["product", "features", "text", "seats", "free", "options", "license"];
+pub(crate) const ENTRY_HEADINGS: &[&str] = &["product", "features", "text", "seats", "free", "license", "options"];
+
+/// Options that have a column of their own.
+const OWN_COLUMN: &[&str] = &["product_code", "feature_map", "text"];
+
+/// A value as people read it: what is not set is left out, brackets and quotes too.
+fn plain(value: &str) -> String {
+    fn words(value: &Value) -> String {
+        match value {
+            Value::Array(all) => all.iter().map(words).collect::<Vec<_>>().join(", "),
+            Value::Object(map) => {
+                let set = map.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)));
+                let named = set.map(|(name, value)| match value {
+                    Value::Bool(true) => name.clone(),
+                    value => format!("{name} {}", words(value)),
+                });
+                named.collect::<Vec<_>>().join("; ")
+            }
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+    serde_json::from_str(value).map_or_else(|_| value.to_owned(), |value| words(&value))
+}
 
 /// An entry as a table row; modules are indented under their parent.
 pub(crate) fn entry_row(entry: &Entry) -> Vec<String> {
     let options: Vec<String> = entry
         .effective
         .iter()
+        .filter(|option| !OWN_COLUMN.contains(&option.name.as_str()))
         .map(|option| {
-            let from = if option.source == "parent" { " (parent)" } else { "" };
-            format!("{}: {}{from}", option.name, option.value)
+            let from = if option.source == "parent" { " (of its product item)" } else { "" };
+            format!("{}: {}{from}", option.name, plain(&option.value))
         })
         .collect();
     let counted = |number: u32| if entry.counted { number.to_string() } else { "-".to_owned() };
@@ -180,8 +204,8 @@ pub(crate) fn entry_row(entry: &Entry) -> Vec<String> {
         entry.text.clone(),
         counted(entry.quantity),
         counted(entry.free),
-        options.join("\n"),
         entry.license_id.clone(),
+        options.join("\n"),
     ]
 }
 
@@ -275,6 +299,14 @@ mod tests {
         assert_eq!(time(Some(&at)), "2027-01-15T08:00:00.500000Z");
         assert_eq!(time(None), Value::Null);
         assert_eq!(time_word(Some(&at)), "2027-01-15T08:00:00Z");
+    }
+
+    #[test]
+    fn values_are_shown_without_brackets_and_without_what_is_not_set() {
+        let quantity = r#"{"allow":["user-limit","exclusive"],"allow_wan":true,"count":2,"local_only":false}"#;
+        assert_eq!(plain(quantity), "allow user-limit, exclusive; allow_wan; count 2");
+        assert_eq!(plain("30d"), "30d");
+        assert_eq!(plain("7"), "7");
     }
 
     #[test]

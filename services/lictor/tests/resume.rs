@@ -9,6 +9,7 @@ use serde_json::Value;
 
 const FIRM: &str = "6000010";
 const ROUNDS_PER_SCALE: u32 = 10;
+const UNDISTURBED: u32 = 3;
 
 struct Services(Child);
 
@@ -48,6 +49,7 @@ fn start(folder: &Path) -> Services {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the wait is what is tested: where in its work the first run dies")]
 fn an_activation_killed_at_any_moment_is_finished_by_the_same_command() {
     let place = tempfile::tempdir().expect("temporary folder");
     let folder = place.path().join("data");
@@ -70,10 +72,13 @@ fn an_activation_killed_at_any_moment_is_finished_by_the_same_command() {
     };
 
     // How long one takes undisturbed; the kills are spread over that time.
-    let (ticket, _) = sell();
-    let began = Instant::now();
-    ok(&folder, &["activate", &ticket]);
-    let whole = began.elapsed();
+    let mut whole = Duration::MAX;
+    for _ in 0..UNDISTURBED {
+        let (ticket, _) = sell();
+        let began = Instant::now();
+        ok(&folder, &["activate", &ticket]);
+        whole = whole.min(began.elapsed());
+    }
 
     let scale: u32 = std::env::var("LICTOR_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let rounds = ROUNDS_PER_SCALE * scale;
@@ -86,7 +91,6 @@ fn an_activation_killed_at_any_moment_is_finished_by_the_same_command() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts");
-        // This wait is the thing under test: where in its work the first run dies.
         std::thread::sleep(whole * round / rounds);
         let _ = first.kill();
         if first.wait().expect("it ends").success() {
@@ -107,9 +111,9 @@ fn an_activation_killed_at_any_moment_is_finished_by_the_same_command() {
 
     let listed = ok(&folder, &["server", "list"]);
     let entries = listed["containers"][0]["firms"][0]["entries"].as_array().expect("entries").len();
-    assert_eq!(entries, rounds as usize + 1, "each ticket became exactly one entry");
+    assert_eq!(entries, (rounds + UNDISTURBED) as usize, "each ticket became exactly one entry");
     let chain = ok(&folder, &["container", "show", listed["containers"][0]["serial"].as_str().expect("serial")]);
-    assert_eq!(chain["latest"], u64::from(rounds) + 1, "no segment was issued twice");
+    assert_eq!(chain["latest"], u64::from(rounds + UNDISTURBED), "no segment was issued twice");
 }
 
 fn wait_confirmed(folder: &Path, license: &str) -> Value {

@@ -45,9 +45,10 @@ impl Part {
         }
     }
 
-    /// Those named, or all.
+    /// Those named, or all; whoever is asked by others starts before them, so that nobody complains of a silence.
     pub(super) fn chosen(names: &[String]) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|part| names.is_empty() || names.iter().any(|name| name == part.name())).collect()
+        let order = [Self::Central, Self::Update, Self::Activation, Self::Notification, Self::Server];
+        order.into_iter().filter(|part| names.is_empty() || names.iter().any(|name| name == part.name())).collect()
     }
 }
 
