@@ -20,6 +20,7 @@ if [ ! -s "$archive" ]; then
     --include=ca-certificates,postgresql,redis-server,rabbitmq-server \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook='chroot "$1" install -d -o postgres -g postgres /var/lib/postgresql/data' \
     bookworm "${archive%.tar}.part.tar" "${sources[@]}"
   mv "${archive%.tar}.part.tar" "$archive"
 fi
