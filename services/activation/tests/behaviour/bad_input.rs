@@ -126,7 +126,7 @@ async fn wrong_tickets_cost_and_right_ones_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_service_is_away_it_is_named_and_the_saga_goes_on_later() {
+async fn a_service_that_is_away_is_named_and_withdrawals_go_on() {
     on_each_engine(async |world| {
         let front = world.front().await;
         let (ticket, mut device) = (world.ticket().await, world.device());
@@ -135,7 +135,7 @@ async fn when_a_service_is_away_it_is_named_and_the_saga_goes_on_later() {
         let refused = problem(&front.activate("one", &ticket.ticket, device.context()).await.expect_err("away"));
         assert_eq!(refused.code, ErrorCode::Unavailable);
         assert!(refused.message.contains("push update generator"), "{refused}");
-        // A withdrawal is begun although nothing can be issued now.
+        // What no container holds needs no update.
         let told = front.withdraw("w", &ticket.licenses[0].license_id).await.expect("in no container");
         assert_eq!(told.state, "withdrawn");
         assert!(front.runner.peers().update_serves().await.is_err());

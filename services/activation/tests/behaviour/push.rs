@@ -81,7 +81,7 @@ async fn a_withdrawal_returns_until_proven_and_cannot_be_skipped() {
         let license = activated(&front, &world, &mut device).await;
         let told = front.withdraw("w", &license).await.expect("begun");
         assert_eq!((told.state.as_str(), told.serials), ("returning", vec![device.serial.clone()]));
-        let second = front.withdraw("another request", &license).await.expect("told");
+        let second = front.withdraw("another-request", &license).await.expect("told");
         assert_eq!((second.state.as_str(), second.serials), ("returning", vec![device.serial.clone()]));
         // Whatever is pushed next carries the withdrawal along.
         let ticket = world.ticket().await;

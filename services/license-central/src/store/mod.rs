@@ -5,6 +5,7 @@ mod customer;
 mod license;
 mod order;
 mod reservation;
+mod reserve;
 mod sql;
 mod withdrawal;
 
@@ -12,7 +13,8 @@ pub use catalogue::{Applied, ItemRow};
 pub use customer::CustomerRow;
 pub use license::LicenseFilter;
 pub use order::{MadeOrder, OrderRow, TicketRow};
-pub use reservation::{Reservation, ReserveRequest, Reserved, ReservedLicense};
+pub use reservation::Reservation;
+pub use reserve::{ReserveRequest, Reserved, ReservedLicense};
 pub use withdrawal::{Withdrawal, WithdrawalRequest, WithdrawnLicense};
 
 use lictor_storage::{Database, Migration};
