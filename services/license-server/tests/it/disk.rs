@@ -154,3 +154,48 @@ async fn a_broken_disk_ends_the_writer_and_nothing_is_acknowledged_after_it() {
     let (ledger, _failure) = start(&disk, false);
     assert_eq!(ledger.read(|keeper, _| keeper.state.sessions.len()).await.expect("a look"), 1);
 }
+
+#[tokio::test]
+async fn an_import_cut_by_a_crash_at_any_operation_stops_at_a_segment_and_goes_on_later() {
+    let mut cut = 0;
+    for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Half] {
+        for at in 0.. {
+            let disk = MemoryDisk::new();
+            let (ledger, _failure) = start(&disk, true);
+            let mut vendor = filled(&ledger, 2).await;
+            let firm = vendor.firm;
+            let (context, _) =
+                ledger.change(move |writer, moment| writer.create_context(firm, moment)).await.expect("a context");
+            let single: Vec<Vec<u8>> =
+                (2..=4).map(|number| vendor.update(&context, vec![add(number, 201, 1)])).collect();
+            let parts: Vec<&[u8]> = single.iter().map(Vec::as_slice).collect();
+            let update = lictor_license_file::update::combine(&parts).expect("a small file");
+
+            disk.fail_at(at, Fault::Crash);
+            let file = update.clone();
+            let told = ledger.change(move |writer, moment| writer.import(&file, moment)).await;
+            ledger.stop().await;
+            disk.restart(unsynced);
+            let (ledger, _failure) = start(&disk, false);
+            let (counter, entries) = ledger
+                .read(move |keeper, _| {
+                    let state = &keeper.state.firms[&firm].vendor;
+                    (state.counter, state.entries.len() as u64)
+                })
+                .await
+                .expect("a look");
+            assert!((1..=4).contains(&counter), "{unsynced:?} at {at}");
+            assert_eq!(entries, counter, "{unsynced:?} at {at}: half a segment");
+            let whole = told.is_ok();
+            assert!(!whole || counter == 4, "{unsynced:?} at {at}: acknowledged and gone");
+            let again = ledger.change(move |writer, moment| writer.import(&update, moment)).await.expect("not burned");
+            assert_eq!((again.from, again.to), (counter, 4), "{unsynced:?} at {at}");
+            ledger.stop().await;
+            if whole {
+                break;
+            }
+            cut += 1;
+        }
+    }
+    assert!(cut >= 9, "{cut} crashes were tried");
+}

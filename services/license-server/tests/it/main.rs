@@ -9,3 +9,4 @@ mod process;
 mod programs;
 mod seats;
 mod stage;
+mod time;
