@@ -10,8 +10,12 @@ const AMQP_URL: Field = Field::optional(
     "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; without it consumers read the event feeds alone",
 )
 .secret();
-const AMQP_PREFIX: Field =
-    Field::with_default("amqp_prefix", "AMQP_PREFIX", "lictor", "start of all names on the broker, the same for all services");
+const AMQP_PREFIX: Field = Field::with_default(
+    "amqp_prefix",
+    "AMQP_PREFIX",
+    "lictor",
+    "start of all names on the broker, the same for all services",
+);
 const AMQP_CA: Field =
     Field::optional("amqp_ca", "AMQP_CA", "PEM file with the CA of the broker's certificate, for `amqps://`");
 

@@ -84,7 +84,12 @@ pub fn packages() -> Vec<Package> {
                 let table = manifest.get(key).and_then(toml::Value::as_table);
                 table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
             };
-            Some(Package { folder, name, dependencies: list("dependencies"), dev_dependencies: list("dev-dependencies") })
+            Some(Package {
+                folder,
+                name,
+                dependencies: list("dependencies"),
+                dev_dependencies: list("dev-dependencies"),
+            })
         })
         .collect()
 }

@@ -31,7 +31,8 @@ fn every_rpc_says_who_may_call_it_and_whether_it_may_be_repeated() {
 #[test]
 fn a_package_is_named_like_its_folder() {
     for source in sources(&[".proto"]) {
-        let folder = source.path.strip_prefix("proto/").and_then(|path| path.rsplit_once('/')).expect("lies in proto/").0;
+        let folder =
+            source.path.strip_prefix("proto/").and_then(|path| path.rsplit_once('/')).expect("lies in proto/").0;
         let package = format!("package {};", folder.replace('/', "."));
         assert!(source.text.contains(&package), "{} should say `{package}`", source.path);
     }

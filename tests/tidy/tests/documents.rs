@@ -9,7 +9,8 @@ fn links_between_documents_lead_somewhere() {
     let mut wrong = Vec::new();
     for source in sources(&[".md"]) {
         let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
-        for target in source.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+        for target in source.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
             let target = target.split('#').next().unwrap_or_default();
             if target.is_empty() || target.contains("://") || target.contains(' ') || target.starts_with('<') {
                 continue;
@@ -28,7 +29,9 @@ fn every_threat_names_a_test_that_exists() {
     let threats = std::fs::read_to_string(root().join("docs/threats.md")).expect("docs/threats.md is there");
     let mut rows = 0;
     let mut wrong = Vec::new();
-    for row in threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #") && !line.starts_with("|-")) {
+    for row in
+        threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #") && !line.starts_with("|-"))
+    {
         let named: Vec<&str> = row.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
         rows += 1;
         if named.is_empty() {

@@ -36,7 +36,7 @@ fn every_rust_file_says_what_it_is_for() {
 
 #[test]
 fn a_main_is_thin() {
-    for source in sources(&["/main.rs"]) {
+    for source in sources(&["/src/main.rs"]) {
         let lines = source.text.lines().count();
         assert!(lines <= 40, "{} has {lines} lines, at most 40", source.path);
     }
@@ -79,7 +79,11 @@ fn migrations_exist_for_both_engines() {
     let paths: Vec<String> = sources(&[".sql"]).into_iter().map(|source| source.path).collect();
     assert!(!paths.is_empty(), "no migration found");
     for path in &paths {
-        let other = if path.contains("/postgres/") { path.replace("/postgres/", "/sqlite/") } else { path.replace("/sqlite/", "/postgres/") };
+        let other = if path.contains("/postgres/") {
+            path.replace("/postgres/", "/sqlite/")
+        } else {
+            path.replace("/sqlite/", "/postgres/")
+        };
         assert!(paths.contains(&other), "{path} has no twin {other}");
     }
 }

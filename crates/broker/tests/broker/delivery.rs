@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
+use crate::installation::{
     DISPATCHER, NOW, SEEN, SOURCE, Wire, amqp_url, announce_order, clean, confirmed, depth, private_prefix, rabbit,
     seen, take_in, wait_for,
 };

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::common::{DISPATCHER, SEEN, SOURCE, announce_order, confirmed, seen, take_in};
+use crate::installation::{DISPATCHER, SEEN, SOURCE, announce_order, confirmed, seen, take_in};
 use lictor_api::event::v1::{Event, ListEventsRequest};
 use lictor_broker::{Cursor, Refused, list_events};
 use lictor_storage::{Database, testing::for_each_engine};
