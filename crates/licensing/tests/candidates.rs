@@ -1,8 +1,8 @@
 //! Which license is tried first: tables, and the same through real decisions.
 
-mod common;
+mod world;
 
-use common::{World, item, time};
+use world::{World, item, time};
 use lictor_licensing::access::{AccessId, BestMatch, ClientInstance, LocationOrder};
 use lictor_licensing::candidate::{Facts, Rank, rank};
 use lictor_licensing::options::{Edition, Release, ReleaseVersion};
@@ -13,7 +13,7 @@ use Location::{Cloud, Lan, Local};
 
 fn request() -> Request {
     Request::new(
-        FirmCode::new(common::FIRM).expect("not zero"),
+        FirmCode::new(world::FIRM).expect("not zero"),
         ProductCode(1),
         AccessId(1),
         ClientInstance(1),

@@ -1,12 +1,12 @@
 //! Random items, requests and times: whatever happens, no pool gives more seats than it has, no unit is given twice, and
 //! a usage period starts once.
 
-mod common;
+mod world;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{World, scale};
+use world::{World, scale};
 use lictor_clock::duration;
 use lictor_licensing::access::AccessId;
 use lictor_licensing::{AccessMode, Part, Request, Seats};

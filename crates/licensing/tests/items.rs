@@ -1,8 +1,8 @@
 //! Items as the vendor writes them: what is accepted, what is refused, and in which words.
 
-mod common;
+mod world;
 
-use common::{item, item_error, time};
+use world::{item, item_error, time};
 use lictor_clock::duration;
 use lictor_licensing::binding::may_live;
 use lictor_licensing::options::{DataEntries, DataError, MaintenancePeriod, UsagePeriod};

@@ -1,6 +1,6 @@
 //! Pools against a reference that recounts everything from a list, for random sequences of operations.
 
-mod common;
+mod world;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -166,7 +166,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000 * common::scale(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000 * world::scale(), ..ProptestConfig::default() })]
 
     #[test]
     fn pool_counts_like_the_reference_and_never_exceeds_its_seats(

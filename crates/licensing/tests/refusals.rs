@@ -1,8 +1,8 @@
 //! Refusals: which number for which cause, what is told beside it, and what would work instead.
 
-mod common;
+mod world;
 
-use common::{Stored, World, time};
+use world::{Stored, World, time};
 use lictor_clock::duration;
 use lictor_licensing::access::{BestMatch, LocationOrder, Origin};
 use lictor_licensing::options::Edition;

@@ -1,8 +1,8 @@
 //! The stories that nested items were made for, as people tell them.
 
-mod common;
+mod world;
 
-use common::{World, item};
+use world::{World, item};
 use lictor_clock::duration;
 use lictor_licensing::split::{SplitError, split};
 use lictor_licensing::{AccessMode, Part, Source};
