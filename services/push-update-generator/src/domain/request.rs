@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use lictor_license_file::{ContainerId, Digest, limits::MAX_ITEM_BYTES};
-use lictor_licensing::id::{FirmCode, LicenseId};
+use lictor_licensing::{
+    error::{ErrorCode, Problem},
+    id::{FirmCode, LicenseId},
+};
 use lictor_signing::cbor::Writer;
 
 use super::container::ChainKey;
@@ -120,6 +123,24 @@ impl IssueRequest {
     #[must_use]
     pub fn only_withdraws(&self) -> bool {
         self.changes.iter().all(|change| matches!(change, Change::Withdraw { .. }))
+    }
+
+    /// Whether a refusal of it stands for ever. The caller of one that adds licenses gives them back and may sell them
+    /// elsewhere, so a copy of the request that is still on its way must find the same answer. A withdrawal is asked for
+    /// until it is done, and what stands for doubt or for a fault may pass.
+    #[must_use]
+    pub fn stays_refused(&self, problem: &Problem) -> bool {
+        let may_pass = matches!(
+            problem.code,
+            ErrorCode::Internal
+                | ErrorCode::Unavailable
+                | ErrorCode::DeadlineExceeded
+                | ErrorCode::Overloaded
+                | ErrorCode::TooManyRequests
+                | ErrorCode::Conflict
+                | ErrorCode::AlreadyExists
+        );
+        !self.only_withdraws() && !may_pass
     }
 
     /// SHA-256 of everything that was asked for, for telling a repetition from another request under the same name.

@@ -71,12 +71,25 @@ impl Issuer {
                 Err(Failure::Refused(reference_reused(&request.reference)))
             };
         }
+        if let Some(refusal) = store::refusal::find(&mut tx, request.key.firm, &request.reference).await? {
+            tx.rollback().await?;
+            let same = refusal.request_hash == request.hash();
+            return Err(Failure::Refused(if same { refusal.problem } else { reference_reused(&request.reference) }));
+        }
         let state = VendorState::decode(&chain.state).map_err(unreadable("a predicted state"))?;
         if certifies(&state) && prepared.certificate.is_none() {
             tx.rollback().await?;
             return Ok(Attempt::Uncertified(Box::new(chain)));
         }
-        let planned = self.plan(&mut tx, &chain, &state, prepared).await?;
+        let planned = match self.plan(&mut tx, &chain, &state, prepared).await {
+            Ok(planned) => planned,
+            Err(Failure::Refused(problem)) if request.stays_refused(&problem) => {
+                store::refusal::insert(&mut tx, request, &problem, self.clock.now()).await?;
+                tx.commit().await?;
+                return Err(Failure::Refused(problem));
+            }
+            Err(failure) => return Err(failure),
+        };
         let segment = self.segment(&chain, request, &planned);
         let predicted = planned.segment.predicted.encode()?;
         store::segment::reserve(&mut tx, &segment).await?;

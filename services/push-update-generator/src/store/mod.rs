@@ -2,6 +2,7 @@
 
 pub mod container;
 pub mod context;
+pub mod refusal;
 pub mod row;
 pub mod segment;
 pub mod vendor;
@@ -12,4 +13,4 @@ use lictor_storage::Migration;
 pub const SCHEMA: &str = "push_update_generator";
 
 /// All steps of the schema.
-pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_chain"];
+pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_chain", "0002_refusal"];

@@ -265,3 +265,26 @@ async fn a_suspected_container_gets_withdrawals_only() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_late_copy_of_a_refused_request_is_refused_too() {
+    worlds(async |world: World| {
+        let device = world.known_device(1).await;
+        let mixed = || vec![add(2), withdraw(1)];
+        let refused = world.try_issue(&device, "act_late", mixed()).await;
+        assert_eq!(code(refused.expect_err("nothing to withdraw")), ErrorCode::WrongState);
+        // By now the caller has given license 2 back, and the container holds what the request takes out.
+        world.issue(&device, "act_1", vec![add(1)]).await;
+        let late = world.restarted(None).await.try_issue(&device, "act_late", mixed()).await;
+        assert_eq!(code(late.expect_err("given up before")), ErrorCode::WrongState);
+        let other = world.try_issue(&device, "act_late", vec![add(3)]).await;
+        assert_eq!(code(other.expect_err("another request")), ErrorCode::RequestIdReused);
+        world.issue(&device, "act_new", mixed()).await;
+
+        let early = world.try_issue(&device, "wd_1", vec![withdraw(5)]).await;
+        assert_eq!(code(early.expect_err("not there yet")), ErrorCode::WrongState);
+        world.issue(&device, "act_5", vec![add(5)]).await;
+        world.issue(&device, "wd_1", vec![withdraw(5)]).await;
+    })
+    .await;
+}
