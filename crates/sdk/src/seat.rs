@@ -26,7 +26,8 @@ const MAX_LAG: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-const RELEASE_TIME: Duration = Duration::from_secs(3);
+/// A server that restarts is back within this; a seat that was not given back would stay taken for its grace.
+const RELEASE_TIME: Duration = Duration::from_secs(8);
 
 /// What happens to a seat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl Seat {
         }
     }
 
-    /// Gives the seat back and waits until the server knows, at most three seconds. What the server does not hear it
+    /// Gives the seat back and waits until the server knows, at most eight seconds. What the server does not hear it
     /// finds out by itself when the reconnect grace is over.
     pub async fn release(mut self) {
         if let Some(release) = self.release.take() {
@@ -380,13 +381,18 @@ impl Holder {
     /// Gives the seat back, over a new connection if need be.
     async fn release(&self) {
         let giving_back = async {
-            for _ in 0..2 {
-                let Ok(connection) = self.client.connection(&self.address).await else { return };
-                let request = wire::ReleaseRequest { session_id: self.session_id.clone(), proof: connection.proof() };
-                match connection.seats.clone().release(request).await {
-                    Err(status) if may_retry(&status) => connection.give_up(),
-                    _ => return,
+            let mut pause = FIRST_PAUSE;
+            loop {
+                if let Ok(connection) = self.client.connection(&self.address).await {
+                    let request =
+                        wire::ReleaseRequest { session_id: self.session_id.clone(), proof: connection.proof() };
+                    match connection.seats.clone().release(request).await {
+                        Err(status) if may_retry(&status) => connection.give_up(),
+                        _ => return,
+                    }
                 }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         };
         let _ = tokio::time::timeout(RELEASE_TIME, giving_back).await;

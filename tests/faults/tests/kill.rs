@@ -110,8 +110,14 @@ impl Story<'_> {
 
 #[test]
 fn killed_processes_lose_nothing_and_double_nothing() -> anyhow::Result<()> {
-    let schedule = BTreeMap::from([("LICTOR_RETRY_WAITS".to_owned(), "100ms,500ms,1s".to_owned())]);
-    let Some(fleet) = Fleet::start_with(schedule)? else { return Ok(()) };
+    let settings = BTreeMap::from([
+        ("LICTOR_RETRY_WAITS".to_owned(), "100ms,500ms,1s".to_owned()),
+        // A killed server frees what nobody comes back for after this; the usual minute is longer than a test's patience.
+        ("LICTOR_REVALIDATE_WITHIN".to_owned(), "10s".to_owned()),
+        ("LICTOR_RECONNECT_GRACE".to_owned(), "10s".to_owned()),
+        ("LICTOR_BEAT_INTERVAL".to_owned(), "2s".to_owned()),
+    ]);
+    let Some(fleet) = Fleet::start_with(settings)? else { return Ok(()) };
     let orders = (200 * scale() / 100).max(20);
     let kills = (50 * scale() / 100).max(3);
     let seed = std::env::var("LICTOR_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);

@@ -24,6 +24,8 @@ use crate::settings::SessionTimes;
 #[derive(Debug, Default)]
 struct Live {
     deadline: Option<Duration>,
+    /// What the last grant or revalidation promised, with its tenth; a stream that breaks takes nothing of it back.
+    promised: Duration,
     stream: Option<oneshot::Sender<StreamEnd>>,
     generation: u64,
 }
@@ -74,7 +76,7 @@ impl Keeper {
         let time = keeper.times.revalidate_within.max(keeper.times.reconnect_grace);
         for (id, ends_at) in sessions {
             keeper.track(id, ends_at);
-            keeper.set_deadline(id, time, moment);
+            keeper.reserve(id, and_a_tenth(time), moment);
         }
         keeper
     }
@@ -147,7 +149,7 @@ impl Keeper {
         };
         self.state.remember(session.clone());
         self.track(id, session.ends_at);
-        self.set_deadline(id, self.times.revalidate_within, moment);
+        self.promise(id, moment);
         let starts_usage = choice.starts_usage.map(|_| now);
         let record = Record::granted(&session, starts_usage);
         Ok((Answer::Granted(Box::new(self.given(session))), Some((record, Undo { session: id, usage }))))
@@ -262,13 +264,15 @@ impl Keeper {
         Some(Attached { generation, end })
     }
 
-    /// A stream is gone: the seat stays reserved for the reconnect grace. An older stream than the last changes nothing.
+    /// A stream is gone: the seat stays reserved for the reconnect grace, and for as long as was promised before the
+    /// stream, whichever is longer. An older stream than the last changes nothing.
     pub fn detach(&mut self, id: SessionId, generation: u64, moment: Moment) {
         if let Some(live) = self.live.get_mut(&id)
             && live.generation == generation
         {
             live.stream = None;
-            self.set_deadline(id, self.times.reconnect_grace, moment);
+            let promised = live.promised.saturating_sub(moment.boottime);
+            self.reserve(id, and_a_tenth(self.times.reconnect_grace).max(promised), moment);
         }
     }
 
@@ -277,9 +281,7 @@ impl Keeper {
         if self.owned(id, client_key).is_none() {
             return false;
         }
-        if self.live.get(&id).is_none_or(|live| live.stream.is_none()) {
-            self.set_deadline(id, self.times.revalidate_within, moment);
-        }
+        self.promise(id, moment);
         true
     }
 
@@ -352,8 +354,19 @@ impl Keeper {
         self.live.remove(&id)?.stream
     }
 
-    fn set_deadline(&mut self, id: SessionId, time: Duration, moment: Moment) {
-        let time = and_a_tenth(time);
+    /// The client may believe in its seat until it has to revalidate.
+    fn promise(&mut self, id: SessionId, moment: Moment) {
+        let time = and_a_tenth(self.times.revalidate_within);
+        let Some(live) = self.live.get_mut(&id) else { return };
+        live.promised = moment.boottime + time;
+        // While a stream is open there is no deadline; the promise counts once it breaks.
+        if live.stream.is_none() {
+            self.reserve(id, time, moment);
+        }
+    }
+
+    /// Keeps the seat for the session that long without any contact.
+    fn reserve(&mut self, id: SessionId, time: Duration, moment: Moment) {
         let deadline = moment.boottime + time;
         let Some(live) = self.live.get_mut(&id) else { return };
         if let Some(old) = live.deadline.replace(deadline) {

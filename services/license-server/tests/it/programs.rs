@@ -165,7 +165,12 @@ async fn a_program_without_contact_stops_before_the_server_frees_its_seat() {
     // The acquire gave it 54 s; the first beat cannot give it less.
     server.clock.advance(Duration::from_secs(32));
     assert_eq!(server.sessions().await.len(), 1, "the server waits for the grace and a tenth");
-    server.clock.advance(Duration::from_secs(23));
+    server.clock.advance(Duration::from_secs(8));
+    assert!(seat.is_valid(), "what the acquire promised still holds");
+    let other = client(&server, &vendor, &server.server.addresses().grpc.to_string());
+    let refused = other.acquire(Request::new(FIRM, 201)).await;
+    assert!(matches!(refused, Err(AcquireError::Refused(_))), "one seat, two holders: {refused:?}");
+    server.clock.advance(Duration::from_secs(15));
     let ended = tokio::time::timeout(Duration::from_secs(10), seat.ended()).await.expect("it ends by itself");
     assert_eq!(ended, EndReason::NoContact);
 }
