@@ -126,7 +126,7 @@ impl ContainerService for Containers {
         local_only(&channel, self.identity.network_server)?;
         let asked = request.into_inner().request.unwrap_or_default();
         let station = self.identity.station(&channel);
-        let ask = parse::ask(asked, station, channel.origin(), true).map_err(|problem| status(&problem))?;
+        let ask = parse::ask(asked, station, &channel, true).map_err(|problem| status(&problem))?;
         if channel.origin() != Origin::Local && !self.identity.network_server {
             let refusal = Some(view::refusal(&remote_denied(&ask)));
             return Ok(Response::new(wire::ExplainResponse { refusal, ..Default::default() }));

@@ -2,7 +2,7 @@
 
 use lictor_api::server::v1 as wire;
 use lictor_api::types::v1::ContainerKind as WireKind;
-use lictor_licensing::access::{AccessMode, Origin, Seats, Station};
+use lictor_licensing::access::{AccessMode, Seats, Station};
 use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::feature::FeatureMap;
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::MAX_NAME_BYTES;
 use crate::domain::ask::Ask;
 use crate::domain::session::ClientNames;
+use crate::listen::Channel;
 
 /// Most seats in one access.
 const MAX_UNITS: u32 = 10_000;
@@ -39,7 +40,7 @@ fn name(text: String, what: &str) -> Result<String, Problem> {
 pub(super) fn ask(
     mut request: wire::AcquireRequest,
     station: Station,
-    origin: Origin,
+    channel: &Channel,
     explaining: bool,
 ) -> Result<Ask, Problem> {
     if explaining {
@@ -49,7 +50,10 @@ pub(super) fn ask(
     request.proof.clear();
     let asked = Sha256::digest(request.encode_to_vec()).into();
     let client_key = match exactly::<32>(&request.client_key, "client_key") {
-        Ok(bytes) => PublicKey::from_bytes(&bytes).map_err(|error| invalid(format!("client_key: {error}")))?,
+        Ok(bytes) => match channel.proved_key(&bytes) {
+            Some(known) => known,
+            None => PublicKey::from_bytes(&bytes).map_err(|error| invalid(format!("client_key: {error}")))?,
+        },
         Err(_) if explaining => stand_in_key(),
         Err(problem) => return Err(problem),
     };
@@ -91,7 +95,7 @@ pub(super) fn ask(
             host: name(request.host, "host")?,
         },
         station,
-        origin,
+        origin: channel.origin(),
     })
 }
 

@@ -187,7 +187,7 @@ impl SeatService for Seats {
         let mut request = request.into_inner();
         let proof = std::mem::take(&mut request.proof);
         let station = self.identity.station(&channel);
-        let ask = parse::ask(request, station, channel.origin(), false).map_err(|problem| status(&problem))?;
+        let ask = parse::ask(request, station, &channel, false).map_err(|problem| status(&problem))?;
         if !channel.proves(&ask.client_key, &proof) {
             return Err(bad_proof());
         }

@@ -1,6 +1,6 @@
 //! An open connection and what is known about it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ struct Known {
     origin: Origin,
     binding: [u8; CHANNEL_BINDING_BYTES],
     /// Keys whose proof was checked here: one check per connection, however many calls.
-    proved: Mutex<HashSet<[u8; 32]>>,
+    proved: Mutex<HashMap<[u8; 32], PublicKey>>,
 }
 
 impl Channel {
@@ -72,7 +72,14 @@ impl Channel {
     /// Whether the holder of `key` has proved itself on this connection.
     #[must_use]
     pub fn has_proved(&self, key: &PublicKey) -> bool {
-        self.lock().contains(key.as_bytes())
+        self.lock().contains_key(key.as_bytes())
+    }
+
+    /// The key with these bytes, when its holder has proved itself here. Unpacking a key anew for each call would cost
+    /// more than half of a signature.
+    #[must_use]
+    pub fn proved_key(&self, bytes: &[u8; PublicKey::LENGTH]) -> Option<PublicKey> {
+        self.lock().get(bytes).copied()
     }
 
     /// Whether the holder of `key` speaks on this connection: known from before, or by this proof.
@@ -89,11 +96,11 @@ impl Channel {
         if proved.len() >= MAX_CLIENTS_PER_CONNECTION {
             return false;
         }
-        proved.insert(*key.as_bytes());
+        proved.insert(*key.as_bytes(), *key);
         true
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], PublicKey>> {
         self.0.proved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

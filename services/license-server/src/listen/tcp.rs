@@ -33,6 +33,9 @@ pub fn server_config(secrets: &Secrets) -> Result<Arc<ServerConfig>, StartError>
         .with_single_cert(vec![certificate], key)
         .map_err(|error| unusable(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // A client keeps its connection for as long as it holds seats, and proves itself anew on each; tickets for resuming
+    // would cost every handshake and serve next to nobody.
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 

@@ -8,7 +8,7 @@ mod handle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use lictor_clock::{SharedClock, Timestamp, duration};
@@ -34,6 +34,8 @@ use crate::store::{Journal, Replay as _, StoreError};
 pub const BATCH_RECORDS: usize = 256;
 /// How long a batch waits for more when clients come in crowds.
 const GATHER: Duration = Duration::from_millis(2);
+/// How often the gathering looks at what came.
+const GATHER_STEP: Duration = Duration::from_micros(500);
 /// A batch of this size says that clients come in crowds.
 const CROWD: usize = 8;
 /// How often expired sessions are looked for, and how long a release may stay unwritten.
@@ -139,16 +141,19 @@ impl Writer {
                     let mut stop = self.take(command, moment);
                     let gather_until = Instant::now() + GATHER;
                     while stop.is_none() && self.batch.records.len() < BATCH_RECORDS {
-                        let next = match receiver.try_recv() {
-                            Ok(command) => Ok(command),
-                            Err(_) if crowd && !self.batch.records.is_empty() => {
-                                receiver.recv_timeout(gather_until.saturating_duration_since(Instant::now()))
+                        match receiver.try_recv() {
+                            Ok(command) => {
+                                taken += 1;
+                                stop = self.take(command, moment);
                             }
-                            Err(_) => Err(RecvTimeoutError::Timeout),
-                        };
-                        let Ok(command) = next else { break };
-                        taken += 1;
-                        stop = self.take(command, moment);
+                            // Asleep, not waiting at the channel: else each command of the crowd would wake this thread.
+                            Err(TryRecvError::Empty)
+                                if crowd && !self.batch.records.is_empty() && Instant::now() < gather_until =>
+                            {
+                                std::thread::sleep(GATHER_STEP);
+                            }
+                            Err(_) => break,
+                        }
                     }
                     waiting.fetch_sub(taken, Ordering::Relaxed);
                     crowd = self.batch.records.len() >= CROWD;
