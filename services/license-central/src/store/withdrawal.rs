@@ -116,9 +116,13 @@ async fn begin(tx: &mut Tx, request: &WithdrawalRequest, moment: &Moment) -> Res
     withdraw(tx, request, &mut licenses, moment).await?;
     let withdrawal = still_held(firm, &licenses);
     if head.is_none() {
+        // Nothing of a container's is this activation's own when others take it all out already: it then has nothing to
+        // issue and is given up, and a reservation that nothing refers to would stand in the way of that.
         let own = withdrawal.licenses.iter().any(|license| license.activation == request.activation);
-        let state = if own { ReservationState::Kept } else { ReservationState::Confirmed };
-        reservation::insert_head(tx, request.activation, firm, None, &request.hash(), state, moment.now).await?;
+        if own || request.container.is_none() {
+            let state = if own { ReservationState::Kept } else { ReservationState::Confirmed };
+            reservation::insert_head(tx, request.activation, firm, None, &request.hash(), state, moment.now).await?;
+        }
     }
     // The column refers to the reservation, so it is written after that.
     license::save_allocations(tx, licenses.iter().flat_map(|license| &license.allocations), moment.now).await?;

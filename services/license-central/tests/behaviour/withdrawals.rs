@@ -196,3 +196,29 @@ async fn a_push_that_is_refused_calls_its_withdrawal_off() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_activation_that_finds_its_withdrawal_begun_by_another_can_be_given_up() {
+    on_each_engine(async |world| {
+        let license = world.license().await;
+        world.put_in(&license, true).await;
+        let first = world.activation();
+        withdraw(&world, first, &[license.id]).await.expect("begun");
+        let second = WithdrawalRequest {
+            activation: world.activation(),
+            licenses: vec![license.id],
+            reason: String::new(),
+            container: Some(container('a')),
+        };
+        for _ in 0..2 {
+            let told = world.store.begin_withdrawal(&second, &world.moment()).await.expect("told");
+            assert_eq!(told.licenses[0].activation, first);
+        }
+        world.store.release(second.activation, "nothing to do", true, &world.moment()).await.expect("given up");
+        assert_eq!(world.state(&license).await, LicenseState::Returning, "the first one goes on");
+        world.store.commit(first, 2, &world.moment()).await.expect("committed");
+        world.store.confirm(first, &world.moment()).await.expect("confirmed");
+        assert_eq!(world.state(&license).await, LicenseState::Withdrawn);
+    })
+    .await;
+}
