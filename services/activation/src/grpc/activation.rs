@@ -119,7 +119,7 @@ impl Counter {
         let saga = self.saga(&wish, &shown, &ticket)?;
         if let Some(before) = runner.store().by_request(&saga.caller, &saga.request_id).await? {
             before.check_repeat(&saga.body_hash)?;
-            return runner.finish(before).await;
+            return self.0.carry_out(saga).await;
         }
         let taken = runner.peers().take_context(wish.context).await?;
         may_receive(&taken)?;

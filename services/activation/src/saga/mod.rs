@@ -206,11 +206,11 @@ impl Runner {
                 tracing::warn!(activation = %id, %failure, "a saga cannot go on now, it will be continued");
                 self.metrics.attempts_failed.inc();
                 let again = self.clock.now().saturating_add(pause);
-                if let Err(error) = self.store.put_down(id, Some(again)).await {
+                if let Err(error) = self.store.put_down(id, &self.name, Some(again)).await {
                     tracing::warn!(activation = %id, %error, "a saga cannot be put down, its time runs out instead");
                 }
             }
-            Ok(_) => self.store.put_down(id, None).await?,
+            Ok(_) => self.store.put_down(id, &self.name, None).await?,
         }
         outcome
     }

@@ -21,8 +21,12 @@ use lictor_licensing::{ContainerKind, error::ErrorCode};
 use lictor_runtime::{MESSAGE_BYTES, client::ServiceChannel};
 use tonic::{Response, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt as _;
 
-use crate::{domain::saga::Saga, failure::Failure};
+use crate::{
+    domain::saga::{Saga, is_final},
+    failure::Failure,
+};
 
 /// Longest time of one call.
 const CALL_TIME: Duration = Duration::from_secs(10);
@@ -65,12 +69,23 @@ fn named(what: &str, status: Status) -> Failure {
                 "check service_key_file and service_jwks_file of both",
             )
         }
+        // Not the service's own word but that of something in between, or of a service without this call: what an
+        // earlier attempt did may stand, so it must not end a saga.
+        code if is_final(code) && !has_origin(&status) => {
+            tracing::warn!(what, %status, "an answer that the other service did not make");
+            Failure::refused(
+                ErrorCode::Unavailable,
+                format!("something else answers in place of {what}"),
+                "check its address, and that both services have the same version",
+            )
+        }
         _ => Failure::Refused(problem),
     }
 }
 
+/// Whether a service of Lictor made this status.
 fn has_origin(status: &Status) -> bool {
-    !status.details().is_empty()
+    status.get_details_error_info().is_some_and(|info| info.domain == lictor_api::error::ERROR_DOMAIN)
 }
 
 impl Peers {
@@ -225,5 +240,24 @@ const fn wire_kind(kind: ContainerKind) -> WireKind {
         ContainerKind::Kubernetes => WireKind::Kubernetes,
         ContainerKind::Token => WireKind::Token,
         ContainerKind::Cloud => WireKind::Cloud,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lictor_licensing::error::Problem;
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn what_no_service_of_ours_answered_never_ends_a_saga() {
+        for code in (1..=16).map(Code::from_i32) {
+            let foreign = named("the push update generator", Status::new(code, "from a proxy")).problem();
+            assert!(!is_final(foreign.code), "{code:?} became {}", foreign.code);
+        }
+        let own = Problem::new(ErrorCode::NotFound, "the firm knows no such container", "");
+        let read = named("the push update generator", lictor_api::error::status(&own)).problem();
+        assert!(is_final(read.code), "a service's own refusal stands");
     }
 }

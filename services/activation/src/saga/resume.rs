@@ -17,33 +17,39 @@ const BATCH: u32 = 100;
 const AT_ONCE: usize = 8;
 
 impl Runner {
-    /// Goes on with sagas that are due, and tells how many it took up.
+    /// Goes on with sagas that are due, and tells how many it took up. One that cannot be taken up does not count.
     ///
     /// # Errors
     /// A store that does not answer. A saga that cannot go on is left for later and is no error.
     pub async fn resume_due(&self) -> Result<u64, Failure> {
         let mut taken = 0;
-        let mut running: JoinSet<()> = JoinSet::new();
+        let mut running: JoinSet<bool> = JoinSet::new();
         for id in self.store.due(self.clock.now(), BATCH).await? {
             if running.len() >= AT_ONCE {
-                running.join_next().await;
+                taken += u64::from(matches!(running.join_next().await, Some(Ok(true))));
             }
             let runner = self.clone();
             running.spawn(async move { runner.resume(id).await });
-            taken += 1;
         }
-        running.join_all().await;
+        while let Some(ended) = running.join_next().await {
+            taken += u64::from(matches!(ended, Ok(true)));
+        }
         Ok(taken)
     }
 
-    async fn resume(&self, id: ActivationId) {
+    /// True when it was taken up.
+    async fn resume(&self, id: ActivationId) -> bool {
         match self.store.claim(id, &self.name, self.clock.now()).await {
             Ok(Some(saga)) => {
                 // Its failure was logged, and it is due again later.
                 let _ = self.drive(saga).await;
+                true
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(activation = %id, %error, "a saga cannot be taken up"),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(activation = %id, %error, "a saga cannot be taken up");
+                false
+            }
         }
     }
 

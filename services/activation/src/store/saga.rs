@@ -241,18 +241,30 @@ impl Store {
         row::saga(&saved).map(Some)
     }
 
-    /// Ends this run: nobody works on the saga now. After a failure it is due again at `again_at`.
-    pub async fn put_down(&self, id: ActivationId, again_at: Option<Timestamp>) -> Result<(), StorageError> {
+    /// Ends this runner's run: nobody works on the saga now. After a failure it is due again at `again_at`. One that waits
+    /// for proof or has ended is never due, whatever the run believes: its last step may be stored without its knowing.
+    /// A saga that another runner took over meanwhile is left alone.
+    pub async fn put_down(
+        &self,
+        id: ActivationId,
+        runner: &str,
+        again_at: Option<Timestamp>,
+    ) -> Result<(), StorageError> {
+        const RESTS: &str = "state IN ('confirmed', 'refused') OR (state = 'completed' AND proven_at IS NULL)";
+        let (failed, due): (i64, &str) = match again_at {
+            None => (0, "next_attempt_at"),
+            Some(_) => (1, "CAST($4 AS BIGINT)"),
+        };
         retry(|| async {
             let mut tx = self.db.begin().await?;
-            let query = match again_at {
-                None => sqlx::query("UPDATE activation SET runner_until = 0 WHERE activation_id = $1"),
-                Some(_) => sqlx::query(
-                    "UPDATE activation SET runner_until = 0, attempts = attempts + 1, next_attempt_at = $2 \
-                     WHERE activation_id = $1 AND state NOT IN ('confirmed', 'refused')",
-                ),
-            };
-            let query = query.bind(id.to_string());
+            let query = sqlx::query(AssertSqlSafe(format!(
+                "UPDATE activation SET runner_until = 0, attempts = attempts + $1, \
+                 next_attempt_at = CASE WHEN {RESTS} THEN NULL ELSE {due} END \
+                 WHERE activation_id = $2 AND runner = $3"
+            )))
+            .bind(failed)
+            .bind(id.to_string())
+            .bind(runner.to_owned());
             let query = match again_at {
                 None => query,
                 Some(at) => query.bind(at.as_micros()),

@@ -243,3 +243,37 @@ async fn a_refusal_by_the_issuer_gives_everything_back_whatever_dies() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_missed_its_own_last_step_leaves_the_saga_at_rest() {
+    on_each_engine(async |world| {
+        let (ticket, mut device) = (world.ticket().await, world.device());
+        let front = world.front().await;
+        let answer = front.activate("one", &ticket.ticket, device.context()).await.expect("activated");
+        let id: ActivationId = answer.activation.expect("it").activation_id.parse().expect("an id");
+        let (store, now) = (front.runner.store(), world.vendor.clock.now());
+        // What a run does whose last commit was stored without an answer: it believes that it failed.
+        store.put_down(id, "test", Some(now)).await.expect("put down");
+        assert_eq!(front.runner.resume_due().await.expect("a store"), 0, "it waits for proof and is not due");
+        front.import(&mut device, &answer.update).await;
+        assert_eq!(world.vendor.state(&ticket.licenses[0].license_id).await, LicenseState::Confirmed);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_time_is_over_does_not_end_the_next_ones() {
+    on_each_engine(async |world| {
+        let ticket = world.ticket().await;
+        let saga = hopeless(&world, ticket.ticket_id.parse().expect("a ticket id"), "slow");
+        let front = world.front().await;
+        let (store, clock) = (front.runner.store(), &world.vendor.clock);
+        store.begin(&saga, "slow", clock.now()).await.expect("begun");
+        clock.advance(std::time::Duration::from_secs(61));
+        store.claim(saga.id, "next", clock.now()).await.expect("a store").expect("free to be taken over");
+        store.put_down(saga.id, "slow", Some(clock.now())).await.expect("put down");
+        let third = store.claim(saga.id, "third", clock.now()).await.expect("a store");
+        assert!(third.is_none(), "the next runner still works on it");
+    })
+    .await;
+}

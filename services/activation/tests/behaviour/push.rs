@@ -163,3 +163,23 @@ async fn bad_pushes_are_refused() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_a_withdrawal_that_is_on_its_way_is_refused_and_ends() {
+    on_each_engine(async |world| {
+        let front = world.front().await;
+        let mut device = world.device();
+        let license = activated(&front, &world, &mut device).await;
+        assert_eq!(front.withdraw("w", &license).await.expect("begun").state, "returning");
+        for _ in 0..2 {
+            let refused = problem(&front.push("p", &device, "", &[&license]).await.expect_err("nothing to do"));
+            assert_eq!(refused.code, ErrorCode::WrongState);
+            assert!(refused.message.starts_with("there is nothing to do"), "{}", refused.message);
+        }
+        assert_eq!(front.runner.store().unfinished().await.expect("a store"), 0, "no saga is left half-way");
+        let update = front.pending(&device).await;
+        front.import(&mut device, &update).await;
+        assert_eq!(world.vendor.state(&license).await, LicenseState::Withdrawn);
+    })
+    .await;
+}
