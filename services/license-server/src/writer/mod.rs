@@ -146,11 +146,10 @@ impl Writer {
                                 taken += 1;
                                 stop = self.take(command, moment);
                             }
-                            // Asleep, not waiting at the channel: else each command of the crowd would wake this thread.
                             Err(TryRecvError::Empty)
                                 if crowd && !self.batch.records.is_empty() && Instant::now() < gather_until =>
                             {
-                                std::thread::sleep(GATHER_STEP);
+                                let_them_come();
                             }
                             Err(_) => break,
                         }
@@ -387,6 +386,12 @@ impl Writer {
             self.note(&error);
         }
     }
+}
+
+/// Lets a crowd gather for a moment. Asleep and not at the channel: there each of its commands would wake this thread.
+#[expect(clippy::disallowed_methods, reason = "the point is to not be woken by what comes meanwhile")]
+fn let_them_come() {
+    std::thread::sleep(GATHER_STEP);
 }
 
 /// The sentence about a full disk.
