@@ -2,11 +2,11 @@
 
 mod world;
 
-use world::{World, item, time};
 use lictor_licensing::access::{AccessId, BestMatch, ClientInstance, LocationOrder};
 use lictor_licensing::candidate::{Facts, Rank, rank};
 use lictor_licensing::options::{Edition, Release, ReleaseVersion};
 use lictor_licensing::{AccessMode, FeatureMap, FirmCode, Location, ProductCode, Reason, Request, Station};
+use world::{World, item, time};
 
 use Edition::{Progress, Steady};
 use Location::{Cloud, Lan, Local};

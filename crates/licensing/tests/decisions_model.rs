@@ -6,11 +6,11 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use world::{World, scale};
 use lictor_clock::duration;
 use lictor_licensing::access::AccessId;
 use lictor_licensing::{AccessMode, Part, Request, Seats};
 use proptest::prelude::*;
+use world::{World, scale};
 
 #[derive(Clone, Debug)]
 enum Op {

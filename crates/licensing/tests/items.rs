@@ -2,7 +2,6 @@
 
 mod world;
 
-use world::{item, item_error, time};
 use lictor_clock::duration;
 use lictor_licensing::binding::may_live;
 use lictor_licensing::options::{DataEntries, DataError, MaintenancePeriod, UsagePeriod};
@@ -11,6 +10,7 @@ use lictor_licensing::{
     ProductCode, ProductItem, Quantity,
 };
 use proptest::prelude::*;
+use world::{item, item_error, time};
 
 const EVERYTHING: &str = r#"
 product_code: 1000

@@ -2,11 +2,11 @@
 
 mod world;
 
-use world::{Stored, World, time};
 use lictor_clock::duration;
 use lictor_licensing::access::{BestMatch, LocationOrder, Origin};
 use lictor_licensing::options::Edition;
 use lictor_licensing::{AccessMode, FeatureMap, Location, Part, Reason, Refusal, Request, Seats};
+use world::{Stored, World, time};
 
 const NOW: &str = "2026-06-01T00:00:00Z";
 

@@ -2,10 +2,10 @@
 
 mod world;
 
-use world::{World, item};
 use lictor_clock::duration;
 use lictor_licensing::split::{SplitError, split};
 use lictor_licensing::{AccessMode, Part, Source};
+use world::{World, item};
 
 use AccessMode::{StationShare, UserLimit};
 

@@ -67,6 +67,7 @@ mod migration;
 mod numbers;
 pub mod outbox;
 mod retry;
+mod settings;
 pub mod testing;
 mod tx;
 
@@ -76,5 +77,6 @@ pub use error::StorageError;
 pub use migration::Migration;
 pub use numbers::{to_i64, to_u64};
 pub use retry::{is_transient, retry};
+pub use settings::DatabaseSettings;
 pub use sqlx;
 pub use tx::{ReadTx, Tx};

@@ -20,7 +20,7 @@ pub mod store;
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError, client};
-use lictor_storage::{Database, DatabaseOptions, StorageError};
+use lictor_storage::Database;
 
 pub use settings::Settings;
 
@@ -47,7 +47,7 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
         Some(url) => Guesses::shared(url.expose(), "lictor", settings.limits, clock.clone())?,
         None => Guesses::in_memory(settings.limits, clock.clone()),
     };
-    let db = open(&settings, &clock).await?;
+    let db = settings.database.open(SCHEMA, store::MIGRATIONS, clock.now()).await?;
     let metrics = metrics::Metrics::new(frame.metrics());
     let name = settings.instance.clone().unwrap_or_else(|| instance(&frame));
     let runner = Runner::new(store::Store::new(db.clone()), peers.clone(), clock.clone(), name, metrics.clone());
@@ -105,22 +105,4 @@ fn run_in_background(frame: &Frame, runner: &Runner, broker: lictor_broker::Brok
     lifecycle.spawn("proofs", events::follow_updates(runner.clone(), broker, clock.clone(), lifecycle.soft()));
     let closing = runner.store().db().clone();
     lifecycle.on_stop(async move { closing.close().await });
-}
-
-/// The migrated database. The frame serves only after this, so readiness includes the migrations.
-async fn open(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
-    let options = DatabaseOptions {
-        max_connections: settings.database_connections,
-        start_deadline: settings.database_wait,
-        ..DatabaseOptions::for_schema(SCHEMA)
-    };
-    let broken = |error: StorageError| match error {
-        StorageError::Unavailable { .. } => StartError::unreachable(error),
-        StorageError::Settings(_) => StartError::settings(error),
-        StorageError::Migration(ref what) => StartError::failed(what.clone(), error),
-        other => StartError::failed("the database of activation cannot be used", other),
-    };
-    let db = Database::connect(settings.database_url.expose(), &options).await.map_err(broken)?;
-    db.migrate(store::MIGRATIONS, clock.now()).await.map_err(broken)?;
-    Ok(db)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lictor_auth::AuthSettings;
 use lictor_broker::Broker;
 use lictor_runtime::{Field, ListenSettings, Reader, Secret};
+use lictor_storage::DatabaseSettings;
 
 use crate::domain::guess::{Limit, Limits};
 
@@ -13,16 +14,6 @@ pub const GRPC_PORT: u16 = 7020;
 /// Usual port of health and metrics.
 pub const HTTP_PORT: u16 = 7021;
 
-const DATABASE_URL: Field = Field::required(
-    "database_url",
-    "DATABASE_URL",
-    "where the tables are: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
-)
-.secret();
-const DATABASE_CONNECTIONS: Field =
-    Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
-const DATABASE_WAIT: Field =
-    Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
 const REDIS_URL: Field = Field::optional(
     "redis_url",
     "REDIS_URL",
@@ -76,11 +67,7 @@ pub struct Settings {
     /// Whom it trusts, and how it proves itself to the others.
     pub auth: AuthSettings,
     /// Where its tables are.
-    pub database_url: Secret,
-    /// Size of its connection pool, 1 to 100.
-    pub database_connections: u32,
-    /// How long a start waits for the database.
-    pub database_wait: Duration,
+    pub database: DatabaseSettings,
     /// Where its events go, and where those of others come from.
     pub broker: Broker,
     /// Where replicas share the count of wrong tickets; in this process without it.
@@ -109,9 +96,7 @@ impl Settings {
         Self {
             listen: ListenSettings::read(reader, GRPC_PORT, HTTP_PORT),
             auth: AuthSettings::read(reader),
-            database_url: reader.secret(&DATABASE_URL),
-            database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
-            database_wait: reader.duration(&DATABASE_WAIT),
+            database: DatabaseSettings::read(reader),
             broker: Broker::read_or_in_process(reader),
             redis_url: reader.optional_secret(&REDIS_URL),
             central_url: reader.text(&CENTRAL_URL),

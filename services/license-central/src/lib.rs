@@ -17,7 +17,6 @@ pub mod store;
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
-use lictor_storage::{Database, DatabaseOptions, StorageError};
 
 pub use settings::{Settings, TicketKeySource};
 
@@ -34,7 +33,7 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     let frame = Frame::bind(NAME, &settings.listen).await?;
     let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
     let key = settings.ticket_key.key()?;
-    let db = open(&settings, &clock).await?;
+    let db = settings.database.open(SCHEMA, store::MIGRATIONS, clock.now()).await?;
 
     let ready = db.clone();
     frame.readiness().add("database", move || {
@@ -51,22 +50,4 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
 
     let desk = grpc::Desk { store: store::Store::new(db), key, clock, metrics: metrics::Metrics::new(frame.metrics()) };
     Ok(frame.serve(grpc::routes(desk), gate))
-}
-
-/// The migrated database. The frame serves only after this, so readiness includes the migrations.
-async fn open(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
-    let options = DatabaseOptions {
-        max_connections: settings.database_connections,
-        start_deadline: settings.database_wait,
-        ..DatabaseOptions::for_schema(SCHEMA)
-    };
-    let broken = |error: StorageError| match error {
-        StorageError::Unavailable { .. } => StartError::unreachable(error),
-        StorageError::Settings(_) => StartError::settings(error),
-        StorageError::Migration(ref what) => StartError::failed(what.clone(), error),
-        other => StartError::failed("the database of license-central cannot be used", other),
-    };
-    let db = Database::connect(settings.database_url.expose(), &options).await.map_err(broken)?;
-    db.migrate(store::MIGRATIONS, clock.now()).await.map_err(broken)?;
-    Ok(db)
 }

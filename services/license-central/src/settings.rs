@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use lictor_auth::AuthSettings;
 use lictor_broker::Broker;
-use lictor_runtime::{Field, ListenSettings, Reader, Secret, StartError};
+use lictor_runtime::{Field, ListenSettings, Reader, StartError};
+use lictor_storage::DatabaseSettings;
 
 use crate::{domain::ticket_key::TicketKey, ids};
 
@@ -13,16 +14,6 @@ pub const GRPC_PORT: u16 = 7010;
 /// Usual port of health and metrics.
 pub const HTTP_PORT: u16 = 7011;
 
-const DATABASE_URL: Field = Field::required(
-    "database_url",
-    "DATABASE_URL",
-    "where the tables are: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
-)
-.secret();
-const DATABASE_CONNECTIONS: Field =
-    Field::with_default("database_connections", "DATABASE_CONNECTIONS", "10", "size of the connection pool, 1 to 100");
-const DATABASE_WAIT: Field =
-    Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
 const TICKET_KEY: Field = Field::optional(
     "ticket_key",
     "LICTOR_TICKET_KEY",
@@ -52,11 +43,7 @@ pub struct Settings {
     /// Whom it trusts.
     pub auth: AuthSettings,
     /// Where its tables are.
-    pub database_url: Secret,
-    /// Size of its connection pool, 1 to 100.
-    pub database_connections: u32,
-    /// How long a start waits for the database.
-    pub database_wait: std::time::Duration,
+    pub database: DatabaseSettings,
     /// Where its events go.
     pub broker: Broker,
     /// What tickets are made from.
@@ -69,9 +56,7 @@ impl Settings {
         Self {
             listen: ListenSettings::read(reader, GRPC_PORT, HTTP_PORT),
             auth: AuthSettings::read(reader),
-            database_url: reader.secret(&DATABASE_URL),
-            database_connections: u32::try_from(reader.number(&DATABASE_CONNECTIONS, 1..=100)).unwrap_or(10),
-            database_wait: reader.duration(&DATABASE_WAIT),
+            database: DatabaseSettings::read(reader),
             broker: Broker::read_or_in_process(reader),
             ticket_key: ticket_key(reader),
         }

@@ -26,7 +26,7 @@ use std::{
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
-use lictor_storage::{Database, DatabaseOptions, StorageError};
+use lictor_storage::Database;
 use tokio::sync::Notify;
 
 use crate::{
@@ -60,10 +60,7 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     let carrier = Carrier::new(Sender::new(webhooks, Arc::new(SystemNames))?, clock.clone());
     let feeds = remote_feeds(&settings, &clock)?;
 
-    let db = Database::connect(settings.database_url.expose(), &DatabaseOptions::for_schema(SCHEMA))
-        .await
-        .map_err(cannot_store)?;
-    db.migrate(MIGRATIONS, clock.now()).await.map_err(cannot_store)?;
+    let db = settings.database.open(SCHEMA, MIGRATIONS, clock.now()).await?;
 
     let gaps: Gaps = feeds
         .iter()
@@ -147,13 +144,5 @@ fn options(settings: &Settings) -> EngineOptions {
         sweep_every: settings.sweep_every,
         // The rest of the grace is for writing results and giving leases back.
         drain: settings.listen.shutdown_grace.mul_f64(0.7),
-    }
-}
-
-fn cannot_store(error: StorageError) -> StartError {
-    match error {
-        StorageError::Settings(what) => StartError::Settings(what),
-        StorageError::Unavailable { ref what, .. } => StartError::Unreachable(what.clone()),
-        other => StartError::failed("the database cannot be used; next: see the log", other),
     }
 }

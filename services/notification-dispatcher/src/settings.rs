@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lictor_auth::AuthSettings;
 use lictor_broker::Broker;
-use lictor_runtime::{Field, ListenSettings, Reader, Secret};
+use lictor_runtime::{Field, ListenSettings, Reader};
+use lictor_storage::DatabaseSettings;
 
 use crate::{
     domain::{allow::AllowList, destination::GiveUp, schedule::Schedule},
@@ -14,9 +15,6 @@ use crate::{
 const GRPC_PORT: u16 = 7080;
 const HTTP_PORT: u16 = 7081;
 
-const DATABASE_URL: Field =
-    Field::required("database_url", "DATABASE_URL", "where the tables are: `postgres://…` or `sqlite:///PATH`")
-        .secret();
 const PRODUCERS: Field = Field::with_default(
     "producers",
     "LICTOR_PRODUCERS",
@@ -84,8 +82,8 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// Whose tokens are accepted.
     pub auth: AuthSettings,
-    /// The database.
-    pub database_url: Secret,
+    /// Where its tables are.
+    pub database: DatabaseSettings,
     /// The broker; nothing means that only feeds are read. Services of one process share theirs.
     pub broker: Option<Broker>,
     /// Whose events are taken.
@@ -119,13 +117,13 @@ impl Settings {
     pub fn read(reader: &mut Reader) -> Self {
         let listen = ListenSettings::read(reader, GRPC_PORT, HTTP_PORT);
         let auth = AuthSettings::read(reader);
-        let database_url = reader.secret(&DATABASE_URL);
+        let database = DatabaseSettings::read(reader);
         let broker = Broker::read(reader);
         let mut schedule: Schedule = reader.parsed(&RETRY_WAITS);
         schedule.give_up_after = reader.duration(&RETRY_FOR);
         Self {
             auth,
-            database_url,
+            database,
             broker,
             producers: reader.parsed(&PRODUCERS),
             producers_ca: reader.optional_file(&PRODUCERS_CA),
@@ -139,16 +137,16 @@ impl Settings {
             in_flight: count(reader, &IN_FLIGHT, 8_192),
             lease: bounded(reader, &DELIVERY_LEASE, Duration::from_millis(300), Duration::from_secs(60)),
             listen,
-            ..Self::embedded(ListenSettings::loopback(), Secret::new(String::new()))
+            ..Self::embedded(ListenSettings::loopback(), DatabaseSettings::at(""))
         }
     }
 
     /// Defaults over a database, for `lictor up` and for tests; nobody is trusted yet and nothing comes in.
-    pub fn embedded(listen: ListenSettings, database_url: Secret) -> Self {
+    pub fn embedded(listen: ListenSettings, database: DatabaseSettings) -> Self {
         Self {
             listen,
             auth: AuthSettings { audience: "lictor".to_owned(), issuers: Vec::new(), service_issuer: None },
-            database_url,
+            database,
             broker: None,
             producers: ProducerList::default(),
             producers_ca: None,

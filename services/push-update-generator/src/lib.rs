@@ -29,7 +29,6 @@ use lictor_api::{
 use lictor_clock::SharedClock;
 use lictor_key_store::{FileKeyStore, KeyStoreError};
 use lictor_runtime::{Frame, MESSAGE_BYTES, Running, StartError};
-use lictor_storage::{Database, DatabaseOptions, StorageError};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -53,7 +52,7 @@ const RESUME_PAUSE: Duration = Duration::from_secs(5);
 pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
     let frame = Frame::bind(NAME, &settings.listen).await?;
     let keys = Keys::new(open_keys(&settings)?);
-    let db = open_database(&settings, &clock).await?;
+    let db = settings.database.open(store::SCHEMA, store::MIGRATIONS, clock.now()).await?;
     let counters = Counters::register(frame.metrics());
     let issuer = Issuer::new(db.clone(), keys, clock.clone(), counters);
 
@@ -101,25 +100,6 @@ fn open_keys(settings: &Settings) -> Result<FileKeyStore, StartError> {
         ),
         other => StartError::settings(format!("{other}; next: correct LICTOR_KEYS_DIR")),
     })
-}
-
-async fn open_database(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
-    let options = DatabaseOptions {
-        max_connections: settings.database_connections,
-        start_deadline: settings.database_wait,
-        ..DatabaseOptions::for_schema(store::SCHEMA)
-    };
-    let db = Database::connect(settings.database_url.expose(), &options).await.map_err(cannot_start)?;
-    db.migrate(store::MIGRATIONS, clock.now()).await.map_err(cannot_start)?;
-    Ok(db)
-}
-
-fn cannot_start(error: StorageError) -> StartError {
-    match error {
-        StorageError::Settings(_) => StartError::settings(error),
-        StorageError::Unavailable { .. } => StartError::unreachable(error),
-        other => StartError::failed("the tables cannot be made ready; next: look into the log", other),
-    }
 }
 
 /// Finishes what was interrupted, at start and from time to time. While the key store does not answer it tries on.

@@ -1,25 +1,18 @@
 //! What can be set, and what holds when it is not.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use lictor_auth::AuthSettings;
 use lictor_broker::Broker;
 use lictor_key_store::Mode;
-use lictor_runtime::{Field, ListenSettings, Reader, Secret};
+use lictor_runtime::{Field, ListenSettings, Reader};
+use lictor_storage::DatabaseSettings;
 
 /// Usual port of the RPCs.
 pub const GRPC_PORT: u16 = 7030;
 /// Usual port of health and metrics.
 pub const HTTP_PORT: u16 = 7031;
 
-const DATABASE_URL: Field = Field::required(
-    "database_url",
-    "DATABASE_URL",
-    "database of this service: `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:///PATH`",
-)
-.secret();
-const DATABASE_WAIT: Field =
-    Field::with_default("database_wait", "DATABASE_WAIT", "30s", "how long a start waits for a database that is down");
 const KEYS_DIR: Field =
     Field::required("keys_dir", "LICTOR_KEYS_DIR", "folder of the firms' private keys, open to this user alone");
 const DEVELOPMENT: Field = Field::with_default(
@@ -34,24 +27,14 @@ const KEYS_IN_FILES: Field = Field::with_default(
     "false",
     "`true` accepts private keys in files although this is production: a copied folder is a copied vendor",
 );
-const MAX_CONNECTIONS: Field = Field::with_default(
-    "database_connections",
-    "DATABASE_CONNECTIONS",
-    "10",
-    "most connections to the database, 2 to 100",
-);
 
 /// The settings of this service.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where it listens.
     pub listen: ListenSettings,
-    /// Its database.
-    pub database_url: Secret,
-    /// Most connections to it, 2..=100.
-    pub database_connections: u32,
-    /// How long a start waits for it.
-    pub database_wait: Duration,
+    /// Where its tables are.
+    pub database: DatabaseSettings,
     /// Where events go.
     pub broker: Broker,
     /// Whom it trusts.
@@ -66,9 +49,7 @@ impl Settings {
     /// Reads all of them; every mistake is collected in `reader`.
     pub fn read(reader: &mut Reader) -> Self {
         let listen = ListenSettings::read(reader, GRPC_PORT, HTTP_PORT);
-        let database_url = reader.secret(&DATABASE_URL);
-        let database_connections = u32::try_from(reader.number(&MAX_CONNECTIONS, 2..=100)).unwrap_or(10);
-        let database_wait = reader.duration(&DATABASE_WAIT);
+        let database = DatabaseSettings::read(reader);
         let broker = Broker::read_or_in_process(reader);
         let auth = AuthSettings::read(reader);
         let keys_dir = reader.path(&KEYS_DIR);
@@ -77,6 +58,6 @@ impl Settings {
             (false, true) => Mode::ProductionForced,
             (false, false) => Mode::Production,
         };
-        Self { listen, database_url, database_connections, database_wait, broker, auth, keys_dir, keys_mode }
+        Self { listen, database, broker, auth, keys_dir, keys_mode }
     }
 }

@@ -12,6 +12,7 @@ use lictor_api::{
 };
 use lictor_licensing::{ContainerKind, error::ErrorCode};
 use lictor_runtime::{ListenSettings, Secret, StartError, client};
+use lictor_storage::DatabaseSettings;
 
 use crate::{
     device::Device,
@@ -22,9 +23,7 @@ fn settings(vendor: &Vendor) -> Settings {
     Settings {
         listen: ListenSettings::loopback(),
         auth: vendor.auth(),
-        database_url: database(vendor.folder.path(), "activation.db"),
-        database_connections: 4,
-        database_wait: Duration::from_secs(5),
+        database: database(vendor.folder.path(), "activation.db"),
         broker: vendor.broker.clone(),
         redis_url: None,
         central_url: format!("http://{}", vendor.central.addresses().grpc),
@@ -78,8 +77,10 @@ async fn a_receipt_confirms_its_activation_by_itself() {
 async fn a_database_that_is_down_is_one_clear_sentence() {
     let vendor = Vendor::start().await;
     let broken = Settings {
-        database_url: Secret::new("postgres://lictor:secret@127.0.0.1:1/none"),
-        database_wait: Duration::from_millis(200),
+        database: DatabaseSettings {
+            wait: Duration::from_millis(200),
+            ..DatabaseSettings::at("postgres://lictor:secret@127.0.0.1:1/none")
+        },
         ..settings(&vendor)
     };
     let error = start(broken, vendor.clock.shared()).await.expect_err("no database");

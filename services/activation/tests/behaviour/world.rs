@@ -43,11 +43,11 @@ use lictor_license_central::TicketKeySource;
 use lictor_license_file::lif;
 use lictor_licensing::ContainerKind;
 use lictor_runtime::{
-    Frame, ListenSettings, Running, Secret,
+    Frame, ListenSettings, Running,
     client::{self, ServiceChannel},
 };
 use lictor_signing::TrustedRoot;
-use lictor_storage::{Database, testing::for_each_engine};
+use lictor_storage::{Database, DatabaseSettings, testing::for_each_engine};
 use tonic::Status;
 
 use crate::device::Device;
@@ -141,9 +141,7 @@ impl Vendor {
             lictor_license_central::Settings {
                 listen: ListenSettings::loopback(),
                 auth: AuthSettings::local(&issuer, "lictor"),
-                database_url: database(folder.path(), "central.db"),
-                database_connections: 4,
-                database_wait: Duration::from_secs(5),
+                database: database(folder.path(), "central.db"),
                 broker: broker.clone(),
                 ticket_key: TicketKeySource::File(folder.path().join("ticket.key")),
             },
@@ -152,9 +150,7 @@ impl Vendor {
         let update = lictor_push_update_generator::start(
             lictor_push_update_generator::Settings {
                 listen: ListenSettings::loopback(),
-                database_url: database(folder.path(), "update.db"),
-                database_connections: 4,
-                database_wait: Duration::from_secs(5),
+                database: database(folder.path(), "update.db"),
                 broker: broker.clone(),
                 auth: AuthSettings::local(&issuer, "lictor"),
                 keys_dir: folder.path().join("keys"),
@@ -225,8 +221,8 @@ impl Vendor {
     }
 }
 
-pub(crate) fn database(folder: &Path, name: &str) -> Secret {
-    Secret::new(lictor_storage::sqlite_url(&folder.join(name)))
+pub(crate) fn database(folder: &Path, name: &str) -> DatabaseSettings {
+    DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join(name)))
 }
 
 impl World {

@@ -18,9 +18,10 @@ use lictor_clock::{Clock as _, SystemClock};
 use lictor_license_central::{Settings, TicketKeySource, start};
 use lictor_licensing::error::ErrorCode;
 use lictor_runtime::{
-    ListenSettings, Running, Secret, StartError,
+    ListenSettings, Running, StartError,
     client::{self, ServiceChannel},
 };
+use lictor_storage::DatabaseSettings;
 use tonic::Status;
 
 use crate::world::{CATALOGUE, FIRM};
@@ -34,9 +35,7 @@ fn settings(folder: &Path, issuer: &LocalIssuer) -> Settings {
     Settings {
         listen: ListenSettings::loopback(),
         auth: AuthSettings::local(issuer, "lictor"),
-        database_url: Secret::new(lictor_storage::sqlite_url(&folder.join("central.db"))),
-        database_connections: 4,
-        database_wait: Duration::from_secs(5),
+        database: DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join("central.db"))),
         broker: Broker::in_process(),
         ticket_key: TicketKeySource::File(folder.join("ticket.key")),
     }
@@ -239,8 +238,10 @@ async fn a_database_that_is_down_is_one_clear_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
     let issuer = LocalIssuer::from_seed("test", &[1; 32]).expect("an issuer");
     let broken = Settings {
-        database_url: Secret::new("postgres://lictor:secret@127.0.0.1:1/none"),
-        database_wait: Duration::from_millis(200),
+        database: DatabaseSettings {
+            wait: Duration::from_millis(200),
+            ..DatabaseSettings::at("postgres://lictor:secret@127.0.0.1:1/none")
+        },
         ..settings(folder.path(), &issuer)
     };
     let error = start(broken, SystemClock::shared()).await.expect_err("no database");

@@ -75,8 +75,8 @@ impl Channel {
         self.lock().contains_key(key.as_bytes())
     }
 
-    /// The key with these bytes, when its holder has proved itself here. Unpacking a key anew for each call would cost
-    /// more than half of a signature.
+    /// The key with these bytes, when its holder has proved itself here. Unpacking a key anew for each call repeats a decompression
+    /// of a point that the proof has paid for already.
     #[must_use]
     pub fn proved_key(&self, bytes: &[u8; PublicKey::LENGTH]) -> Option<PublicKey> {
         self.lock().get(bytes).copied()

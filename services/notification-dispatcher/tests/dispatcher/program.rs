@@ -16,7 +16,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_notification-dispatcher");
 fn launch(world: &World) -> Child {
     let producers: Vec<String> = world.settings.producers.0.iter().map(|(name, url)| format!("{name}={url}")).collect();
     Command::new(PROGRAM)
-        .env("DATABASE_URL", world.settings.database_url.expose())
+        .env("DATABASE_URL", world.settings.database.url.expose())
         .env("GRPC_LISTEN", "127.0.0.1:0")
         .env("HTTP_LISTEN", "127.0.0.1:0")
         .env("LICTOR_PRODUCERS", producers.join(","))

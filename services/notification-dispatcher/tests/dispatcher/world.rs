@@ -25,10 +25,11 @@ use lictor_clock::{SharedClock, SystemClock, Timestamp};
 use lictor_licensing::id::EventId;
 use lictor_notification_dispatcher::{Settings, domain::schedule::Schedule, events::producer::ProducerList, start};
 use lictor_runtime::{
-    Frame, ListenSettings, Running, Secret,
+    Frame, ListenSettings, Running,
     client::{self, ServiceChannel},
     open_gate,
 };
+use lictor_storage::DatabaseSettings;
 use lictor_storage::sqlite_url;
 use tempfile::TempDir;
 use tonic::{Request, Response, Status};
@@ -82,7 +83,7 @@ impl World {
     async fn over(url: String, clock: SharedClock, folder: TempDir) -> Self {
         let issuer = LocalIssuer::from_seed("tests", &[3; 32]).expect("a key");
         let producer = Producer::start(PRODUCER).await;
-        let mut settings = Settings::embedded(ListenSettings::loopback(), Secret::new(url));
+        let mut settings = Settings::embedded(ListenSettings::loopback(), DatabaseSettings::at(url));
         settings.listen.shutdown_grace = Duration::from_secs(1);
         settings.auth = AuthSettings::local(&issuer, "lictor");
         settings.producers = ProducerList(vec![producer.entry()]);

@@ -22,9 +22,10 @@ use lictor_license_file::lif;
 use lictor_licensing::binding::ContainerKind;
 use lictor_push_update_generator::{Settings, domain::request::Change, start};
 use lictor_runtime::{
-    ListenSettings, Running, Secret, StartError,
+    ListenSettings, Running, StartError,
     client::{self, ServiceChannel},
 };
+use lictor_storage::DatabaseSettings;
 use tonic::Code;
 
 use crate::{
@@ -41,9 +42,7 @@ struct Service {
 fn settings(folder: &std::path::Path, issuer: &LocalIssuer, keys_mode: Mode) -> Settings {
     Settings {
         listen: ListenSettings::loopback(),
-        database_url: Secret::new(lictor_storage::sqlite_url(&folder.join("updates.db"))),
-        database_connections: 4,
-        database_wait: Duration::from_secs(5),
+        database: DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join("updates.db"))),
         broker: Broker::in_process(),
         auth: AuthSettings::local(issuer, "lictor"),
         keys_dir: folder.join("keys"),

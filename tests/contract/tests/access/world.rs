@@ -13,7 +13,8 @@ use lictor_clock::{Clock as _, SharedClock, SystemClock};
 use lictor_key_store::Mode;
 use lictor_license_server::LicenseServer;
 use lictor_licensing::access::Origin;
-use lictor_runtime::{ListenSettings, Running, Secret};
+use lictor_runtime::{ListenSettings, Running};
+use lictor_storage::DatabaseSettings;
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -278,17 +279,15 @@ impl World {
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
 
-fn url(folder: &Path, service: &str) -> Secret {
-    Secret::new(lictor_storage::sqlite_url(&folder.join(format!("{service}.db"))))
+fn database(folder: &Path, service: &str) -> DatabaseSettings {
+    DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join(format!("{service}.db"))))
 }
 
 async fn central(folder: &Path, issuer: &LocalIssuer, broker: &Broker, clock: &SharedClock) -> Running {
     let settings = lictor_license_central::Settings {
         listen: ListenSettings::loopback(),
         auth: AuthSettings::local(issuer, AUDIENCE),
-        database_url: url(folder, "central"),
-        database_connections: 4,
-        database_wait: Duration::from_secs(5),
+        database: database(folder, "central"),
         broker: broker.clone(),
         ticket_key: lictor_license_central::TicketKeySource::File(folder.join("ticket.key")),
     };
@@ -298,9 +297,7 @@ async fn central(folder: &Path, issuer: &LocalIssuer, broker: &Broker, clock: &S
 async fn update(folder: &Path, issuer: &LocalIssuer, broker: &Broker, clock: &SharedClock) -> Running {
     let settings = lictor_push_update_generator::Settings {
         listen: ListenSettings::loopback(),
-        database_url: url(folder, "update"),
-        database_connections: 4,
-        database_wait: Duration::from_secs(5),
+        database: database(folder, "update"),
         broker: broker.clone(),
         auth: AuthSettings::local(issuer, AUDIENCE),
         keys_dir: folder.join("keys"),
@@ -320,9 +317,7 @@ async fn activation(
     let settings = lictor_activation::Settings {
         listen: ListenSettings::loopback(),
         auth: AuthSettings::local(issuer, AUDIENCE),
-        database_url: url(folder, "activation"),
-        database_connections: 4,
-        database_wait: Duration::from_secs(5),
+        database: database(folder, "activation"),
         broker: broker.clone(),
         redis_url: None,
         central_url: format!("http://{}", central.addresses().grpc),
@@ -338,7 +333,10 @@ async fn notification(folder: &Path, issuer: &LocalIssuer, broker: &Broker, cloc
     let settings = lictor_notification_dispatcher::Settings {
         auth: AuthSettings::local(issuer, AUDIENCE),
         broker: Some(broker.clone()),
-        ..lictor_notification_dispatcher::Settings::embedded(ListenSettings::loopback(), url(folder, "notification"))
+        ..lictor_notification_dispatcher::Settings::embedded(
+            ListenSettings::loopback(),
+            database(folder, "notification"),
+        )
     };
     lictor_notification_dispatcher::start(settings, clock.clone()).await.expect("notification-dispatcher")
 }
