@@ -1,7 +1,7 @@
 //! Starts private PostgreSQL, Redis and RabbitMQ, runs the given command with their addresses in its environment, stops
 //! them again. The exit code is the command's.
 //!
-//! `with-servers [--only postgres,redis,rabbitmq] -- COMMAND ARGS…`
+//! `with-servers [--only postgres,redis,rabbitmq] [--] COMMAND ARGS…`
 
 use std::process::{Command, ExitCode};
 
@@ -22,11 +22,13 @@ fn run() -> anyhow::Result<u8> {
     let mut kinds = Kind::ALL.to_vec();
     let command = loop {
         match arguments.next().as_deref() {
-            Some("--") => break arguments.next().ok_or_else(usage)?,
+            // `cargo run -- …` keeps one `--` for itself.
+            Some("--") => {}
             Some("--only") => {
                 let list = arguments.next().ok_or_else(usage)?;
                 kinds = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
+            Some(command) if !command.starts_with('-') => break command.to_owned(),
             _ => return Err(usage()),
         }
     };
@@ -38,5 +40,5 @@ fn run() -> anyhow::Result<u8> {
 }
 
 fn usage() -> anyhow::Error {
-    anyhow::anyhow!("usage: with-servers [--only postgres,redis,rabbitmq] -- COMMAND ARGS…")
+    anyhow::anyhow!("usage: with-servers [--only postgres,redis,rabbitmq] [--] COMMAND ARGS…")
 }
