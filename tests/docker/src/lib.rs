@@ -1,5 +1,6 @@
 //! The compose file of the project on a Docker engine, without any registry of images: as a site behind an air gap does it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,7 +38,8 @@ impl System {
         let engine = match Engine::find_or_start() {
             Ok(engine) => engine,
             Err(reason) => {
-                eprintln!("SKIPPED, loudly: the Docker tests did not run: {reason:#}");
+                // Past the test harness, which keeps what a passing test prints to itself.
+                writeln!(std::io::stderr(), "SKIPPED: the Docker tests did not run: {reason:#}")?;
                 return Ok(None);
             }
         };
