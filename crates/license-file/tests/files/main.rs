@@ -2,7 +2,6 @@
 
 mod support;
 
-mod chain_views;
 mod checkpoints;
 mod confusion;
 mod frames;
@@ -10,6 +9,7 @@ mod golden;
 mod hostile;
 mod imports;
 mod mutations;
+mod plans;
 mod product_items;
 mod replay;
 mod rotation;
