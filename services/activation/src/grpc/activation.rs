@@ -7,7 +7,7 @@ use lictor_api::{
         activation_service_server::ActivationService,
     },
     central::v1::ResolveTicketResponse,
-    types::v1::LicenseState,
+    types::v1::{License, LicenseState},
     update::v1::{InspectContextResponse, TakeContextResponse},
 };
 use lictor_licensing::{
@@ -200,17 +200,26 @@ impl Counter {
         })
     }
 
-    /// A customer who lost his update file, and the request's id with it, gets the file again as long as nothing proves
-    /// that it arrived.
+    /// What was asked for lies in this very container already: the activation that put it there, and its file again. So
+    /// whoever lost the file, the request's id or the answer finishes by asking once more.
     async fn collected_before(&self, saga: &Saga, ticket: &ResolveTicketResponse) -> Result<Option<Saga>, Failure> {
-        let spent = ticket.licenses.iter().all(|license| license.state() != LicenseState::Available);
-        match (&saga.ticket, &saga.container) {
-            (Some(ticket), Some(container)) if spent && saga.wanted.is_empty() => {
-                Ok(self.0.runner.store().unproven(*ticket, &container.id).await?)
-            }
-            _ => Ok(None),
+        let (Some(ticket_id), Some(container)) = (&saga.ticket, &saga.container) else {
+            return Ok(None);
+        };
+        let wanted: Vec<String> = saga.wanted.iter().map(ToString::to_string).collect();
+        let mut asked = ticket.licenses.iter().filter(|it| wanted.is_empty() || wanted.contains(&it.license_id));
+        if !asked.all(|license| lies_in(license, &container.serial)) {
+            return Ok(None);
         }
+        Ok(self.0.runner.store().newest_into(*ticket_id, &container.id).await?)
     }
+}
+
+/// Whether the license is in this container, or on its way there.
+fn lies_in(license: &License, serial: &str) -> bool {
+    license.allocations.iter().any(|allocation| {
+        allocation.serial == serial && matches!(allocation.state(), LicenseState::Collected | LicenseState::Confirmed)
+    })
 }
 
 /// The id of a resolved ticket.

@@ -96,10 +96,10 @@ impl Store {
         found.as_ref().map(row::saga).transpose()
     }
 
-    /// The newest activation of a ticket into a container whose update is issued and not proven.
-    pub async fn unproven(&self, ticket: TicketId, container: &str) -> Result<Option<Saga>, StorageError> {
+    /// The newest activation of a ticket into a container whose update is issued, proven or not.
+    pub async fn newest_into(&self, ticket: TicketId, container: &str) -> Result<Option<Saga>, StorageError> {
         let found = sqlx::query(select(
-            "WHERE ticket_id = $1 AND container_id = $2 AND state = 'completed' AND proven_at IS NULL \
+            "WHERE ticket_id = $1 AND container_id = $2 AND state IN ('completed', 'confirmed') \
              ORDER BY activation_id DESC LIMIT 1",
         ))
         .bind(ticket.to_string())
