@@ -67,19 +67,28 @@ pub async fn announce(tx: &mut Tx, announcement: Announcement) -> Result<(), Sto
 }
 
 /// The type of an event, `lictor.<noun>.<past verb>.v1`; also its routing key.
-pub fn event_type(data: &Data) -> &'static str {
+pub const fn event_type(data: &Data) -> &'static str {
     match data {
         Data::OrderCreated(_) => "lictor.order.created.v1",
         Data::TicketCreated(_) => "lictor.ticket.created.v1",
         Data::LicenseCreated(_) => "lictor.license.created.v1",
         Data::LicenseChanged(_) => "lictor.license.changed.v1",
         Data::LicenseWithdrawn(_) => "lictor.license.withdrawn.v1",
+        Data::LicenseExpiring(_) => "lictor.license.expiring.v1",
+        Data::LicenseExpired(_) => "lictor.license.expired.v1",
+        Data::LicenseRenewed(_) => "lictor.license.renewed.v1",
+        Data::LicenseMerged(_) => "lictor.license.merged.v1",
+        Data::TransferChanged(_) => "lictor.transfer.changed.v1",
         Data::ActivationCompleted(_) => "lictor.activation.completed.v1",
         Data::ActivationConfirmed(_) => "lictor.activation.confirmed.v1",
         Data::UpdateIssued(_) => "lictor.update.issued.v1",
         Data::UpdateConfirmed(_) => "lictor.update.confirmed.v1",
         Data::ContainerSuspected(_) => "lictor.container.suspected.v1",
         Data::ContainerRegistered(_) => "lictor.container.registered.v1",
+        Data::ContainerRebased(_) => "lictor.container.rebased.v1",
+        Data::ContainerBlocked(_) => "lictor.container.blocked.v1",
+        Data::ContainerAssigned(_) => "lictor.container.assigned.v1",
+        Data::RootRotated(_) => "lictor.root.rotated.v1",
         Data::DestinationDisabled(_) => "lictor.destination.disabled.v1",
     }
 }

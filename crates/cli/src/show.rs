@@ -32,6 +32,7 @@ pub(crate) fn license_state(state: i32) -> &'static str {
         LicenseState::Confirmed => "confirmed",
         LicenseState::Returning => "returning",
         LicenseState::Withdrawn => "withdrawn",
+        LicenseState::Merged => "merged",
     }
 }
 

@@ -25,6 +25,7 @@ pub fn license(license: &License) -> wire::License {
         order_id: license.order.to_string(),
         customer: license.customer_name.clone(),
         created_at: Some(timestamp(license.created_at)),
+        ..wire::License::default()
     }
 }
 
@@ -34,6 +35,8 @@ fn allocation(allocation: &Allocation) -> wire::Allocation {
         serial: allocation.serial.clone(),
         quantity: allocation.quantity,
         state: state(LicenseState::of(false, [allocation.state])).into(),
+        container_id: allocation.container.clone(),
+        ..wire::Allocation::default()
     }
 }
 
@@ -53,7 +56,7 @@ pub const fn state(state: LicenseState) -> wire::LicenseState {
 #[must_use]
 pub const fn state_of_wire(state: wire::LicenseState) -> Option<LicenseState> {
     match state {
-        wire::LicenseState::Unspecified => None,
+        wire::LicenseState::Unspecified | wire::LicenseState::Merged => None,
         wire::LicenseState::Available => Some(LicenseState::Available),
         wire::LicenseState::Collected => Some(LicenseState::Collected),
         wire::LicenseState::Confirmed => Some(LicenseState::Confirmed),

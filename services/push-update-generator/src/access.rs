@@ -17,6 +17,10 @@ pub static ACCESS: AccessTable = &[
     ("/lictor.update.v1.UpdateService/InspectContext", AnyOf(&[Service])),
     ("/lictor.update.v1.UpdateService/IssueUpdate", AnyOf(&[Service])),
     ("/lictor.update.v1.UpdateService/GetPendingUpdate", AnyOf(&[Service, Admin, Support])),
+    ("/lictor.update.v1.UpdateService/CreateChallenge", AnyOf(&[Service, Admin, Support])),
+    ("/lictor.update.v1.UpdateService/IssueRebase", AnyOf(&[Service])),
+    ("/lictor.update.v1.UpdateService/BlockContainer", AnyOf(&[Service, Admin, Support])),
+    ("/lictor.update.v1.UpdateService/SignTime", AnyOf(&[Service, Admin, Support])),
     ("/lictor.update.v1.UpdateService/ExportModifiedContext", AnyOf(&[Admin, Support])),
     ("/lictor.event.v1.EventFeedService/ListEvents", AnyOf(&[Service, Admin, Auditor])),
 ];

@@ -66,7 +66,7 @@ pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<()> {
 
     let mut containers = ContainerServiceClient::new(unix_channel(socket).await?);
     containers.create_container(CreateContainerRequest { lif, kind: 0 }).await?;
-    let request = CreateContextRequest { firm_code: FIRM, serial: String::new() };
+    let request = CreateContextRequest { firm_code: FIRM, serial: String::new(), challenge: Vec::new() };
     let file = containers.create_context(request).await?.into_inner().context;
     let context = context::read(&file)?.context;
 

@@ -69,6 +69,190 @@ pub struct ActivateRequest {
     /// A `.rac` file, at most 4 MiB.
     #[prost(bytes = "vec", tag = "4")]
     pub context: ::prost::alloc::vec::Vec<u8>,
+    /// Seats per licence, in the order of `license_ids`; empty, or 0 in a place: all that are free.
+    #[prost(uint32, repeated, tag = "5")]
+    pub quantities: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReturnLicensesRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub ticket: ::prost::alloc::string::String,
+    /// Empty: all of the ticket that lie in the container.
+    #[prost(string, repeated, tag = "3")]
+    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Seats per licence, as in ActivateRequest.
+    #[prost(uint32, repeated, tag = "4")]
+    pub quantities: ::prost::alloc::vec::Vec<u32>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub context: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReturnLicensesResponse {
+    #[prost(message, optional, tag = "1")]
+    pub activation: ::core::option::Option<Activation>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub update: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferLicenseRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    /// Empty: the caller's token decides.
+    #[prost(string, tag = "3")]
+    pub ticket: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub license_id: ::prost::alloc::string::String,
+    /// 0: all that lie in the old container.
+    #[prost(uint32, tag = "5")]
+    pub quantity: u32,
+    /// Fresh context of the old container; may be empty when staff asks: then `from_serial` names it.
+    #[prost(bytes = "vec", tag = "6")]
+    pub context: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "7")]
+    pub from_serial: ::prost::alloc::string::String,
+    /// The new container: a context of it, or its serial when the vendor has seen it before.
+    #[prost(bytes = "vec", tag = "8")]
+    pub target_context: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "9")]
+    pub to_serial: ::prost::alloc::string::String,
+    /// Absent: for good.
+    #[prost(message, optional, tag = "10")]
+    pub lend_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Gives a loan back before its end: the transfer that lent it.
+    #[prost(string, tag = "11")]
+    pub returns_transfer_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transfer {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    #[prost(string, tag = "3")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub quantity: u32,
+    #[prost(string, tag = "5")]
+    pub from_serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub to_serial: ::prost::alloc::string::String,
+    /// departing, departed, arriving, arrived or called-off.
+    #[prost(string, tag = "7")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "8")]
+    pub lend_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// The two sagas; the second is empty until the seats left.
+    #[prost(string, tag = "9")]
+    pub depart_activation_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub arrive_activation_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferLicenseResponse {
+    #[prost(message, optional, tag = "1")]
+    pub transfer: ::core::option::Option<Transfer>,
+    /// For the old container.
+    #[prost(bytes = "vec", tag = "2")]
+    pub update: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTransferRequest {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTransferResponse {
+    #[prost(message, optional, tag = "1")]
+    pub transfer: ::core::option::Option<Transfer>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaceContainerRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub ticket: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub lost_serial: ::prost::alloc::string::String,
+    /// Context of the new container.
+    #[prost(bytes = "vec", tag = "4")]
+    pub context: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaceContainerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub activation: ::core::option::Option<Activation>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub update: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateChallengeRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateChallengeResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub challenge: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub valid_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullUpdateRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub context: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullUpdateResponse {
+    #[prost(string, tag = "1")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    #[prost(uint64, tag = "3")]
+    pub confirmed: u64,
+    #[prost(string, tag = "4")]
+    pub verdict: ::prost::alloc::string::String,
+    /// Empty when nothing waits.
+    #[prost(bytes = "vec", tag = "5")]
+    pub update: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "6")]
+    pub from: u64,
+    #[prost(uint64, tag = "7")]
+    pub to: u64,
+    #[prost(uint32, tag = "8")]
+    pub segments: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RebaseContainerRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub context: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RebaseContainerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub activation: ::core::option::Option<Activation>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub update: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignTimeRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignTimeResponse {
+    /// Envelope of a time statement.
+    #[prost(bytes = "vec", tag = "1")]
+    pub statement: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActivateResponse {
@@ -111,6 +295,33 @@ pub struct GetActivationRequest {
 pub struct GetActivationResponse {
     #[prost(message, optional, tag = "1")]
     pub activation: ::core::option::Option<Activation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryActivationRequest {
+    #[prost(string, tag = "1")]
+    pub activation_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryActivationResponse {
+    #[prost(message, optional, tag = "1")]
+    pub activation: ::core::option::Option<Activation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListActivationsRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// Also those that are finished.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    #[prost(message, optional, tag = "3")]
+    pub page: ::core::option::Option<super::super::types::v1::PageRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListActivationsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub activations: ::prost::alloc::vec::Vec<Activation>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreatePushRequest {
@@ -232,6 +443,15 @@ pub enum ActivationKind {
     Activate = 1,
     Push = 2,
     Withdraw = 3,
+    Return = 4,
+    /// The first leg of a transfer, out of the old container.
+    Depart = 5,
+    /// The second leg, into the new one.
+    Arrive = 6,
+    Renew = 7,
+    /// Into a new container in place of a lost one.
+    Replace = 8,
+    Rebase = 9,
 }
 impl ActivationKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -244,6 +464,12 @@ impl ActivationKind {
             Self::Activate => "ACTIVATION_KIND_ACTIVATE",
             Self::Push => "ACTIVATION_KIND_PUSH",
             Self::Withdraw => "ACTIVATION_KIND_WITHDRAW",
+            Self::Return => "ACTIVATION_KIND_RETURN",
+            Self::Depart => "ACTIVATION_KIND_DEPART",
+            Self::Arrive => "ACTIVATION_KIND_ARRIVE",
+            Self::Renew => "ACTIVATION_KIND_RENEW",
+            Self::Replace => "ACTIVATION_KIND_REPLACE",
+            Self::Rebase => "ACTIVATION_KIND_REBASE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -253,6 +479,12 @@ impl ActivationKind {
             "ACTIVATION_KIND_ACTIVATE" => Some(Self::Activate),
             "ACTIVATION_KIND_PUSH" => Some(Self::Push),
             "ACTIVATION_KIND_WITHDRAW" => Some(Self::Withdraw),
+            "ACTIVATION_KIND_RETURN" => Some(Self::Return),
+            "ACTIVATION_KIND_DEPART" => Some(Self::Depart),
+            "ACTIVATION_KIND_ARRIVE" => Some(Self::Arrive),
+            "ACTIVATION_KIND_RENEW" => Some(Self::Renew),
+            "ACTIVATION_KIND_REPLACE" => Some(Self::Replace),
+            "ACTIVATION_KIND_REBASE" => Some(Self::Rebase),
             _ => None,
         }
     }
@@ -442,6 +674,263 @@ pub mod activation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Gives licences of a ticket back. The context must be fresh: it carries a challenge of CreateChallenge. The answer is
+        /// the update that takes them out; they are available again when the container's receipt proved it.
+        /// Caller: public, with a ticket; limited like Activate.
+        /// Retry: with the same request_id; the same update file comes back.
+        pub async fn return_licenses(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReturnLicensesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReturnLicensesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/ReturnLicenses",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "ReturnLicenses",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves or lends seats of a licence from one container to another of the same customer; module items go along. The
+        /// answer is the update for the old container. The new one gets its part when the old one's receipt proved the leaving.
+        /// Caller: public with the licence's ticket, or support and admin without one.
+        /// Retry: with the same request_id; the same transfer and file come back.
+        pub async fn transfer_license(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TransferLicenseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransferLicenseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/TransferLicense",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "TransferLicense",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Caller: public, with the transfer id (unguessable).
+        /// Retry: always; reads only.
+        pub async fn get_transfer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTransferResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/GetTransfer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "GetTransfer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a ticket's licences into a new container in place of a lost one, by the rule of their item (never, once per
+        /// period, by hand). The lost container is blocked for good.
+        /// Caller: public, with a ticket; what the rule leaves to hand: support and admin.
+        /// Retry: with the same request_id; the same update file comes back.
+        pub async fn replace_container(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplaceContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/ReplaceContainer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "ReplaceContainer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// 32 bytes to put into a context that has to be fresh. Good for 7 days.
+        /// Caller: public; limited per address.
+        /// Retry: always.
+        pub async fn create_challenge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateChallengeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateChallengeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/CreateChallenge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "CreateChallenge",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a context in and answers with everything that waits for its container, as one update file. Only that
+        /// container can read it; the context must carry a challenge, so that a copied file fetches nothing.
+        /// Caller: public; the file is signed by the container's own key. Limited per address.
+        /// Retry: always.
+        pub async fn pull_update(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PullUpdateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PullUpdateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/PullUpdate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "PullUpdate",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The way back of a container that was restored, forked or lost its binding, by its own hand: at most 3 per customer
+        /// in 365 days, more through support and admin.
+        /// Caller: public; the context carries a challenge and is signed by the container's own key.
+        /// Retry: with the same request_id; the same file comes back.
+        pub async fn rebase_container(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RebaseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RebaseContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/RebaseContainer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.ActivationService",
+                        "RebaseContainer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The time, signed for this nonce by the firm's time role.
+        /// Caller: public; limited per address.
+        /// Retry: always.
+        pub async fn sign_time(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignTimeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignTimeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.ActivationService/SignTime",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.activation.v1.ActivationService", "SignTime"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Caller: public, with the activation id (unguessable) or a vendor role.
         /// Retry: always; reads only.
         pub async fn get_activation(
@@ -516,6 +1005,90 @@ pub mod activation_service_server {
             request: tonic::Request<super::SubmitContextRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubmitContextResponse>,
+            tonic::Status,
+        >;
+        /// Gives licences of a ticket back. The context must be fresh: it carries a challenge of CreateChallenge. The answer is
+        /// the update that takes them out; they are available again when the container's receipt proved it.
+        /// Caller: public, with a ticket; limited like Activate.
+        /// Retry: with the same request_id; the same update file comes back.
+        async fn return_licenses(
+            &self,
+            request: tonic::Request<super::ReturnLicensesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReturnLicensesResponse>,
+            tonic::Status,
+        >;
+        /// Moves or lends seats of a licence from one container to another of the same customer; module items go along. The
+        /// answer is the update for the old container. The new one gets its part when the old one's receipt proved the leaving.
+        /// Caller: public with the licence's ticket, or support and admin without one.
+        /// Retry: with the same request_id; the same transfer and file come back.
+        async fn transfer_license(
+            &self,
+            request: tonic::Request<super::TransferLicenseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransferLicenseResponse>,
+            tonic::Status,
+        >;
+        /// Caller: public, with the transfer id (unguessable).
+        /// Retry: always; reads only.
+        async fn get_transfer(
+            &self,
+            request: tonic::Request<super::GetTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTransferResponse>,
+            tonic::Status,
+        >;
+        /// Puts a ticket's licences into a new container in place of a lost one, by the rule of their item (never, once per
+        /// period, by hand). The lost container is blocked for good.
+        /// Caller: public, with a ticket; what the rule leaves to hand: support and admin.
+        /// Retry: with the same request_id; the same update file comes back.
+        async fn replace_container(
+            &self,
+            request: tonic::Request<super::ReplaceContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceContainerResponse>,
+            tonic::Status,
+        >;
+        /// 32 bytes to put into a context that has to be fresh. Good for 7 days.
+        /// Caller: public; limited per address.
+        /// Retry: always.
+        async fn create_challenge(
+            &self,
+            request: tonic::Request<super::CreateChallengeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateChallengeResponse>,
+            tonic::Status,
+        >;
+        /// Takes a context in and answers with everything that waits for its container, as one update file. Only that
+        /// container can read it; the context must carry a challenge, so that a copied file fetches nothing.
+        /// Caller: public; the file is signed by the container's own key. Limited per address.
+        /// Retry: always.
+        async fn pull_update(
+            &self,
+            request: tonic::Request<super::PullUpdateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PullUpdateResponse>,
+            tonic::Status,
+        >;
+        /// The way back of a container that was restored, forked or lost its binding, by its own hand: at most 3 per customer
+        /// in 365 days, more through support and admin.
+        /// Caller: public; the context carries a challenge and is signed by the container's own key.
+        /// Retry: with the same request_id; the same file comes back.
+        async fn rebase_container(
+            &self,
+            request: tonic::Request<super::RebaseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RebaseContainerResponse>,
+            tonic::Status,
+        >;
+        /// The time, signed for this nonce by the firm's time role.
+        /// Caller: public; limited per address.
+        /// Retry: always.
+        async fn sign_time(
+            &self,
+            request: tonic::Request<super::SignTimeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignTimeResponse>,
             tonic::Status,
         >;
         /// Caller: public, with the activation id (unguessable) or a vendor role.
@@ -727,6 +1300,372 @@ pub mod activation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitContextSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/ReturnLicenses" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReturnLicensesSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::ReturnLicensesRequest>
+                    for ReturnLicensesSvc<T> {
+                        type Response = super::ReturnLicensesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReturnLicensesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::return_licenses(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReturnLicensesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/TransferLicense" => {
+                    #[allow(non_camel_case_types)]
+                    struct TransferLicenseSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::TransferLicenseRequest>
+                    for TransferLicenseSvc<T> {
+                        type Response = super::TransferLicenseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TransferLicenseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::transfer_license(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TransferLicenseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/GetTransfer" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTransferSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::GetTransferRequest>
+                    for GetTransferSvc<T> {
+                        type Response = super::GetTransferResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTransferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::get_transfer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTransferSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/ReplaceContainer" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaceContainerSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::ReplaceContainerRequest>
+                    for ReplaceContainerSvc<T> {
+                        type Response = super::ReplaceContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplaceContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::replace_container(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaceContainerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/CreateChallenge" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateChallengeSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::CreateChallengeRequest>
+                    for CreateChallengeSvc<T> {
+                        type Response = super::CreateChallengeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateChallengeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::create_challenge(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateChallengeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/PullUpdate" => {
+                    #[allow(non_camel_case_types)]
+                    struct PullUpdateSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::PullUpdateRequest>
+                    for PullUpdateSvc<T> {
+                        type Response = super::PullUpdateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PullUpdateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::pull_update(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PullUpdateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/RebaseContainer" => {
+                    #[allow(non_camel_case_types)]
+                    struct RebaseContainerSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::RebaseContainerRequest>
+                    for RebaseContainerSvc<T> {
+                        type Response = super::RebaseContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RebaseContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::rebase_container(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RebaseContainerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.ActivationService/SignTime" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignTimeSvc<T: ActivationService>(pub Arc<T>);
+                    impl<
+                        T: ActivationService,
+                    > tonic::server::UnaryService<super::SignTimeRequest>
+                    for SignTimeSvc<T> {
+                        type Response = super::SignTimeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignTimeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivationService>::sign_time(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignTimeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -982,6 +1921,70 @@ pub mod push_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Tries a saga again now that waits for its next attempt, whatever it waited for.
+        /// Caller: admin, support.
+        /// Retry: always.
+        pub async fn retry_activation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryActivationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryActivationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.PushService/RetryActivation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.PushService",
+                        "RetryActivation",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sagas that are not finished, longest waiting first, each with what it waits for.
+        /// Caller: admin, support, auditor.
+        /// Retry: always; reads only.
+        pub async fn list_activations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListActivationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListActivationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.PushService/ListActivations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.PushService",
+                        "ListActivations",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Takes a licence back for good. At once when no container holds it; else a withdrawing segment is issued
         /// that rides in every update file of that container until it is proven.
         /// Caller: admin, back-office, support.
@@ -1049,6 +2052,26 @@ pub mod push_service_server {
             request: tonic::Request<super::GetPendingUpdateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetPendingUpdateResponse>,
+            tonic::Status,
+        >;
+        /// Tries a saga again now that waits for its next attempt, whatever it waited for.
+        /// Caller: admin, support.
+        /// Retry: always.
+        async fn retry_activation(
+            &self,
+            request: tonic::Request<super::RetryActivationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryActivationResponse>,
+            tonic::Status,
+        >;
+        /// Sagas that are not finished, longest waiting first, each with what it waits for.
+        /// Caller: admin, support, auditor.
+        /// Retry: always; reads only.
+        async fn list_activations(
+            &self,
+            request: tonic::Request<super::ListActivationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListActivationsResponse>,
             tonic::Status,
         >;
         /// Takes a licence back for good. At once when no container holds it; else a withdrawing segment is issued
@@ -1216,6 +2239,96 @@ pub mod push_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPendingUpdateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.PushService/RetryActivation" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryActivationSvc<T: PushService>(pub Arc<T>);
+                    impl<
+                        T: PushService,
+                    > tonic::server::UnaryService<super::RetryActivationRequest>
+                    for RetryActivationSvc<T> {
+                        type Response = super::RetryActivationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryActivationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PushService>::retry_activation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryActivationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.PushService/ListActivations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListActivationsSvc<T: PushService>(pub Arc<T>);
+                    impl<
+                        T: PushService,
+                    > tonic::server::UnaryService<super::ListActivationsRequest>
+                    for ListActivationsSvc<T> {
+                        type Response = super::ListActivationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListActivationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PushService>::list_activations(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListActivationsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -219,6 +219,440 @@ pub struct GetLicenseResponse {
     #[prost(message, optional, tag = "1")]
     pub license: ::core::option::Option<super::super::types::v1::License>,
 }
+/// The plan of an activation: what it changes in one container. Central decides it and sets it aside; the activation
+/// service has it issued as it stands. The purposes of PlanRequest are all ways in which a container ever changes.
+/// plan -> keep -> commit (the update was issued) -> confirm (the container proved it)
+/// plan -> release (nothing was issued)
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanRequest {
+    #[prost(string, tag = "1")]
+    pub activation_id: ::prost::alloc::string::String,
+    /// SHA-256 of the container's device key, hex. Empty only for a withdrawal and a renewal: central picks the container.
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(enumeration = "super::super::types::v1::ContainerKind", tag = "4")]
+    pub kind: i32,
+    #[prost(bool, tag = "5")]
+    pub virtual_machine: bool,
+    #[prost(oneof = "plan_request::Purpose", tags = "10, 11, 12, 13, 14, 15, 16")]
+    pub purpose: ::core::option::Option<plan_request::Purpose>,
+}
+/// Nested message and enum types in `PlanRequest`.
+pub mod plan_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Purpose {
+        #[prost(message, tag = "10")]
+        Activate(super::ActivatePurpose),
+        #[prost(message, tag = "11")]
+        Withdraw(super::WithdrawPurpose),
+        #[prost(message, tag = "12")]
+        GiveBack(super::ReturnPurpose),
+        #[prost(message, tag = "13")]
+        Depart(super::DepartPurpose),
+        #[prost(message, tag = "14")]
+        Arrive(super::ArrivePurpose),
+        #[prost(message, tag = "15")]
+        Renew(super::RenewPurpose),
+        #[prost(message, tag = "16")]
+        Replace(super::ReplacePurpose),
+    }
+}
+/// A part of a licence.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LicensePick {
+    #[prost(string, tag = "1")]
+    pub license_id: ::prost::alloc::string::String,
+    /// Seats; 0 means all that are free (for taking out: all that lie there).
+    #[prost(uint32, tag = "2")]
+    pub quantity: u32,
+}
+/// Puts licences of a ticket into the container, by customer or push, and takes others out in the same segment. A
+/// subscription joins the running one of its name. Seats of a licence that lies there already are added to it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActivatePurpose {
+    /// From ResolveTicket; empty when only `withdraw` is asked for.
+    #[prost(string, tag = "1")]
+    pub ticket_id: ::prost::alloc::string::String,
+    /// Empty: all that are available.
+    #[prost(message, repeated, tag = "2")]
+    pub picks: ::prost::alloc::vec::Vec<LicensePick>,
+    /// Licences that the vendor takes back from this container for good.
+    #[prost(string, repeated, tag = "3")]
+    pub withdraw: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The vendor takes a licence back for good, wherever it lies. One plan covers one container; `others` of the answer
+/// names the containers that need a plan of their own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WithdrawPurpose {
+    #[prost(string, repeated, tag = "1")]
+    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For people, at most 256 bytes.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// The customer gives licences back; they are available again once the container proved that they are gone.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReturnPurpose {
+    #[prost(string, tag = "1")]
+    pub ticket_id: ::prost::alloc::string::String,
+    /// Empty: all of the ticket that lie in this container.
+    #[prost(message, repeated, tag = "2")]
+    pub picks: ::prost::alloc::vec::Vec<LicensePick>,
+}
+/// First leg of a transfer: seats leave the container. Makes the transfer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DepartPurpose {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    /// Empty when the vendor's staff asks.
+    #[prost(string, tag = "2")]
+    pub ticket_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub pick: ::core::option::Option<LicensePick>,
+    #[prost(string, tag = "4")]
+    pub target_container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub target_serial: ::prost::alloc::string::String,
+    #[prost(enumeration = "super::super::types::v1::ContainerKind", tag = "6")]
+    pub target_kind: i32,
+    /// The seats come back on this date; absent for a move for good.
+    #[prost(message, optional, tag = "7")]
+    pub lend_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// A lent part goes back before or after its date: the transfer that lent it. The container is then the borrower.
+    #[prost(string, tag = "8")]
+    pub returns_transfer_id: ::prost::alloc::string::String,
+}
+/// Second leg: seats that provably left arrive in the target.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ArrivePurpose {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+}
+/// Moves the technical end of licences that renew themselves.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewPurpose {
+    #[prost(string, repeated, tag = "1")]
+    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A container was lost: its licences go into this new one by the rule of their item, and the old one is written off.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplacePurpose {
+    #[prost(string, tag = "1")]
+    pub ticket_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub lost_serial: ::prost::alloc::string::String,
+    /// Staff may do what the rule leaves to it.
+    #[prost(bool, tag = "3")]
+    pub by_hand: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanResponse {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// True when no container is concerned and everything is done already.
+    #[prost(bool, tag = "2")]
+    pub done: bool,
+    /// Masked; empty when no ticket is involved.
+    #[prost(string, tag = "3")]
+    pub ticket: ::prost::alloc::string::String,
+    /// The container that is changed.
+    #[prost(string, tag = "4")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub serial: ::prost::alloc::string::String,
+    /// What has to be issued, in this order, in one segment.
+    #[prost(message, repeated, tag = "6")]
+    pub changes: ::prost::alloc::vec::Vec<super::super::types::v1::LicenseChange>,
+    /// Withdrawals that are on their way already, by whom.
+    #[prost(message, repeated, tag = "7")]
+    pub on_their_way: ::prost::alloc::vec::Vec<WithdrawnLicense>,
+    /// Containers that hold more of what is withdrawn and need a plan of their own.
+    #[prost(message, repeated, tag = "8")]
+    pub others: ::prost::alloc::vec::Vec<PlannedContainer>,
+    /// A container that must be blocked before this is issued; empty for none.
+    #[prost(string, tag = "9")]
+    pub block_serial: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedContainer {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transfer {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    #[prost(string, tag = "3")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub quantity: u32,
+    #[prost(string, tag = "5")]
+    pub from_serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub to_serial: ::prost::alloc::string::String,
+    #[prost(enumeration = "TransferState", tag = "7")]
+    pub state: i32,
+    #[prost(message, optional, tag = "8")]
+    pub lend_until: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "9")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The transfer that this one gives back; empty for none.
+    #[prost(string, tag = "10")]
+    pub returns_transfer_id: ::prost::alloc::string::String,
+}
+/// What the activation service does by itself because its time has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDueRequest {
+    /// 1..=1000; 0 means 100.
+    #[prost(uint32, tag = "1")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DueWork {
+    #[prost(oneof = "due_work::Work", tags = "1, 2, 3")]
+    pub work: ::core::option::Option<due_work::Work>,
+}
+/// Nested message and enum types in `DueWork`.
+pub mod due_work {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Work {
+        /// Licences of one container whose technical end comes near.
+        #[prost(message, tag = "1")]
+        Renewal(super::DueRenewal),
+        /// Seats of a loan whose end has passed: they go back to the lender.
+        #[prost(message, tag = "2")]
+        Loan(super::DueLoan),
+        /// Seats that left their old container and whose second leg was not planned yet.
+        #[prost(message, tag = "3")]
+        Arrival(super::DueArrival),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DueRenewal {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "4")]
+    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names this very renewal: the same until it is done, so that two schedulers make one saga.
+    #[prost(string, tag = "5")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DueLoan {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DueArrival {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDueResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub work: ::prost::alloc::vec::Vec<DueWork>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTransferRequest {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTransferResponse {
+    #[prost(message, optional, tag = "1")]
+    pub transfer: ::core::option::Option<Transfer>,
+    #[prost(string, tag = "2")]
+    pub from_container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub to_container_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "super::super::types::v1::ContainerKind", tag = "4")]
+    pub to_kind: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTransfersRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// Only of this licence; empty for all.
+    #[prost(string, tag = "2")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub page: ::core::option::Option<super::super::types::v1::PageRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTransfersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub transfers: ::prost::alloc::vec::Vec<Transfer>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteRebaseRequest {
+    #[prost(string, tag = "1")]
+    pub activation_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    #[prost(string, tag = "3")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub serial: ::prost::alloc::string::String,
+    /// Support may exceed the customer's number.
+    #[prost(bool, tag = "5")]
+    pub by_hand: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteRebaseResponse {
+    /// Customer that it is counted for; the container itself when it is assigned to nobody.
+    #[prost(string, tag = "1")]
+    pub counted_for: ::prost::alloc::string::String,
+    /// How many in the last 365 days, this one included.
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AssignContainersRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    /// Name or id of a customer; made when the name is new.
+    #[prost(string, tag = "3")]
+    pub customer: ::prost::alloc::string::String,
+    /// 1..=1000.
+    #[prost(string, repeated, tag = "4")]
+    pub serials: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "5")]
+    pub reassign: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AssignContainersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub assignments: ::prost::alloc::vec::Vec<Assignment>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Assignment {
+    #[prost(string, tag = "1")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub customer: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub assigned_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAssignmentsRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// Name or id; empty for all.
+    #[prost(string, tag = "2")]
+    pub customer: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub page: ::core::option::Option<super::super::types::v1::PageRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAssignmentsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub assignments: ::prost::alloc::vec::Vec<Assignment>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelRenewalRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub license_id: ::prost::alloc::string::String,
+    /// True takes the cancelling back, as long as the licence has not ended.
+    #[prost(bool, tag = "3")]
+    pub resume: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelRenewalResponse {
+    #[prost(message, optional, tag = "1")]
+    pub license: ::core::option::Option<super::super::types::v1::License>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLicenseHistoryRequest {
+    /// One of the two: a licence, or a container.
+    #[prost(string, tag = "1")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub firm_code: u32,
+    /// Asks what could be used at this moment, and why; absent for the history alone.
+    #[prost(message, optional, tag = "4")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One thing that happened to a licence, oldest first.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryEntry {
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// created, planned, issued, proven, released, withdrawn, returned, transferred, merged, renewed, cancelled, written-off …
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub item: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub quantity: u32,
+    #[prost(string, tag = "7")]
+    pub activation_id: ::prost::alloc::string::String,
+    /// Counter of the segment; 0 when none is involved.
+    #[prost(uint64, tag = "8")]
+    pub counter: u64,
+    /// When the entry ends by date after this; absent when it does not.
+    #[prost(message, optional, tag = "9")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// One sentence.
+    #[prost(string, tag = "10")]
+    pub why: ::prost::alloc::string::String,
+}
+/// What a container could run at the moment asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Usable {
+    #[prost(string, tag = "1")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub item: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub product_code: u32,
+    #[prost(string, tag = "4")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub quantity: u32,
+    /// proven: the container surely held it; possible: it was issued and not yet proven, or its taking back was not.
+    #[prost(string, tag = "6")]
+    pub certainty: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// One sentence: from what it follows.
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetLicenseHistoryResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<HistoryEntry>,
+    #[prost(message, repeated, tag = "2")]
+    pub usable: ::prost::alloc::vec::Vec<Usable>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResolveTicketRequest {
     #[prost(string, tag = "1")]
@@ -348,6 +782,49 @@ pub struct BeginWithdrawalResponse {
     /// Those for which a withdrawing segment is needed or on its way.
     #[prost(message, repeated, tag = "3")]
     pub licenses: ::prost::alloc::vec::Vec<WithdrawnLicense>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TransferState {
+    Unspecified = 0,
+    /// The segment that takes the seats out is planned or issued.
+    Departing = 1,
+    /// The old container proved that they are gone.
+    Departed = 2,
+    /// The segment that puts them in is planned or issued.
+    Arriving = 3,
+    /// The new container proved that it holds them.
+    Arrived = 4,
+    /// Ended before anything left.
+    CalledOff = 5,
+}
+impl TransferState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRANSFER_STATE_UNSPECIFIED",
+            Self::Departing => "TRANSFER_STATE_DEPARTING",
+            Self::Departed => "TRANSFER_STATE_DEPARTED",
+            Self::Arriving => "TRANSFER_STATE_ARRIVING",
+            Self::Arrived => "TRANSFER_STATE_ARRIVED",
+            Self::CalledOff => "TRANSFER_STATE_CALLED_OFF",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRANSFER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRANSFER_STATE_DEPARTING" => Some(Self::Departing),
+            "TRANSFER_STATE_DEPARTED" => Some(Self::Departed),
+            "TRANSFER_STATE_ARRIVING" => Some(Self::Arriving),
+            "TRANSFER_STATE_ARRIVED" => Some(Self::Arrived),
+            "TRANSFER_STATE_CALLED_OFF" => Some(Self::CalledOff),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod catalogue_service_client {
@@ -1833,6 +2310,95 @@ pub mod license_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// What happened to a licence or in a container, and what could be used on a given date, and why.
+        /// Caller: admin, back-office, support, auditor.
+        /// Retry: always; reads only.
+        pub async fn get_license_history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLicenseHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLicenseHistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.LicenseService/GetLicenseHistory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.central.v1.LicenseService",
+                        "GetLicenseHistory",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Caller: admin, back-office, support, auditor.
+        /// Retry: always; reads only.
+        pub async fn list_transfers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTransfersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTransfersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.LicenseService/ListTransfers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.central.v1.LicenseService", "ListTransfers"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the automatic renewal of a licence, or takes that back.
+        /// Caller: admin, back-office, support.
+        /// Retry: with the same request_id.
+        pub async fn cancel_renewal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelRenewalRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelRenewalResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.LicenseService/CancelRenewal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.central.v1.LicenseService", "CancelRenewal"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1864,6 +2430,35 @@ pub mod license_service_server {
             request: tonic::Request<super::GetLicenseRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetLicenseResponse>,
+            tonic::Status,
+        >;
+        /// What happened to a licence or in a container, and what could be used on a given date, and why.
+        /// Caller: admin, back-office, support, auditor.
+        /// Retry: always; reads only.
+        async fn get_license_history(
+            &self,
+            request: tonic::Request<super::GetLicenseHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLicenseHistoryResponse>,
+            tonic::Status,
+        >;
+        /// Caller: admin, back-office, support, auditor.
+        /// Retry: always; reads only.
+        async fn list_transfers(
+            &self,
+            request: tonic::Request<super::ListTransfersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTransfersResponse>,
+            tonic::Status,
+        >;
+        /// Ends the automatic renewal of a licence, or takes that back.
+        /// Caller: admin, back-office, support.
+        /// Retry: with the same request_id.
+        async fn cancel_renewal(
+            &self,
+            request: tonic::Request<super::CancelRenewalRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelRenewalResponse>,
             tonic::Status,
         >;
     }
@@ -2033,6 +2628,142 @@ pub mod license_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/lictor.central.v1.LicenseService/GetLicenseHistory" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLicenseHistorySvc<T: LicenseService>(pub Arc<T>);
+                    impl<
+                        T: LicenseService,
+                    > tonic::server::UnaryService<super::GetLicenseHistoryRequest>
+                    for GetLicenseHistorySvc<T> {
+                        type Response = super::GetLicenseHistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLicenseHistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LicenseService>::get_license_history(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLicenseHistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.LicenseService/ListTransfers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTransfersSvc<T: LicenseService>(pub Arc<T>);
+                    impl<
+                        T: LicenseService,
+                    > tonic::server::UnaryService<super::ListTransfersRequest>
+                    for ListTransfersSvc<T> {
+                        type Response = super::ListTransfersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTransfersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LicenseService>::list_transfers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTransfersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.LicenseService/CancelRenewal" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelRenewalSvc<T: LicenseService>(pub Arc<T>);
+                    impl<
+                        T: LicenseService,
+                    > tonic::server::UnaryService<super::CancelRenewalRequest>
+                    for CancelRenewalSvc<T> {
+                        type Response = super::CancelRenewalResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelRenewalRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LicenseService>::cancel_renewal(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelRenewalSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2070,6 +2801,407 @@ pub mod license_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "lictor.central.v1.LicenseService";
     impl<T> tonic::server::NamedService for LicenseServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod assignment_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Which customer a container belongs to.
+    #[derive(Debug, Clone)]
+    pub struct AssignmentServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl AssignmentServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> AssignmentServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AssignmentServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AssignmentServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Assigns containers to a customer, also before they were ever seen (pre-shipped). A container that belongs to
+        /// somebody else is moved only with `reassign`.
+        /// Caller: admin, back-office, support.
+        /// Retry: with the same request_id.
+        pub async fn assign_containers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AssignContainersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AssignContainersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AssignmentService/AssignContainers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.central.v1.AssignmentService",
+                        "AssignContainers",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Caller: admin, back-office, support, auditor.
+        /// Retry: always; reads only.
+        pub async fn list_assignments(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAssignmentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAssignmentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AssignmentService/ListAssignments",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.central.v1.AssignmentService",
+                        "ListAssignments",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod assignment_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AssignmentServiceServer.
+    #[async_trait]
+    pub trait AssignmentService: std::marker::Send + std::marker::Sync + 'static {
+        /// Assigns containers to a customer, also before they were ever seen (pre-shipped). A container that belongs to
+        /// somebody else is moved only with `reassign`.
+        /// Caller: admin, back-office, support.
+        /// Retry: with the same request_id.
+        async fn assign_containers(
+            &self,
+            request: tonic::Request<super::AssignContainersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AssignContainersResponse>,
+            tonic::Status,
+        >;
+        /// Caller: admin, back-office, support, auditor.
+        /// Retry: always; reads only.
+        async fn list_assignments(
+            &self,
+            request: tonic::Request<super::ListAssignmentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAssignmentsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Which customer a container belongs to.
+    #[derive(Debug)]
+    pub struct AssignmentServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AssignmentServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AssignmentServiceServer<T>
+    where
+        T: AssignmentService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/lictor.central.v1.AssignmentService/AssignContainers" => {
+                    #[allow(non_camel_case_types)]
+                    struct AssignContainersSvc<T: AssignmentService>(pub Arc<T>);
+                    impl<
+                        T: AssignmentService,
+                    > tonic::server::UnaryService<super::AssignContainersRequest>
+                    for AssignContainersSvc<T> {
+                        type Response = super::AssignContainersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AssignContainersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AssignmentService>::assign_containers(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AssignContainersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.AssignmentService/ListAssignments" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAssignmentsSvc<T: AssignmentService>(pub Arc<T>);
+                    impl<
+                        T: AssignmentService,
+                    > tonic::server::UnaryService<super::ListAssignmentsRequest>
+                    for ListAssignmentsSvc<T> {
+                        type Response = super::ListAssignmentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAssignmentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AssignmentService>::list_assignments(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAssignmentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AssignmentServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "lictor.central.v1.AssignmentService";
+    impl<T> tonic::server::NamedService for AssignmentServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -2198,6 +3330,117 @@ pub mod allocation_service_client {
                         "lictor.central.v1.AllocationService",
                         "ResolveTicket",
                     ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Decides what an activation changes in one container and sets it aside for 15 minutes; see PlanRequest.
+        /// Refused (conflict) while somebody else's plan is under way for the same seats.
+        /// Caller: service.
+        /// Retry: with the same activation_id; the same answer comes back.
+        pub async fn plan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AllocationService/Plan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lictor.central.v1.AllocationService", "Plan"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What has become due, oldest first.
+        /// Caller: service.
+        /// Retry: always; reads only.
+        pub async fn list_due(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AllocationService/ListDue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.central.v1.AllocationService", "ListDue"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Caller: service.
+        /// Retry: always; reads only.
+        pub async fn get_transfer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTransferResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AllocationService/GetTransfer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.central.v1.AllocationService", "GetTransfer"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Counts a rebase for the container's customer. Refused above 3 in 365 days unless by hand.
+        /// Caller: service.
+        /// Retry: with the same activation_id; counted once.
+        pub async fn note_rebase(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NoteRebaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteRebaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AllocationService/NoteRebase",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.central.v1.AllocationService", "NoteRebase"),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -2408,6 +3651,40 @@ pub mod allocation_service_server {
             tonic::Response<super::ResolveTicketResponse>,
             tonic::Status,
         >;
+        /// Decides what an activation changes in one container and sets it aside for 15 minutes; see PlanRequest.
+        /// Refused (conflict) while somebody else's plan is under way for the same seats.
+        /// Caller: service.
+        /// Retry: with the same activation_id; the same answer comes back.
+        async fn plan(
+            &self,
+            request: tonic::Request<super::PlanRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status>;
+        /// What has become due, oldest first.
+        /// Caller: service.
+        /// Retry: always; reads only.
+        async fn list_due(
+            &self,
+            request: tonic::Request<super::ListDueRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListDueResponse>, tonic::Status>;
+        /// Caller: service.
+        /// Retry: always; reads only.
+        async fn get_transfer(
+            &self,
+            request: tonic::Request<super::GetTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTransferResponse>,
+            tonic::Status,
+        >;
+        /// Counts a rebase for the container's customer. Refused above 3 in 365 days unless by hand.
+        /// Caller: service.
+        /// Retry: with the same activation_id; counted once.
+        async fn note_rebase(
+            &self,
+            request: tonic::Request<super::NoteRebaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteRebaseResponse>,
+            tonic::Status,
+        >;
         /// Takes licences of a ticket for a container, until committed, released, or 15 minutes have passed
         /// without a commit. Refused (conflict) when one of them is not available.
         /// Caller: service.
@@ -2574,6 +3851,186 @@ pub mod allocation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ResolveTicketSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.AllocationService/Plan" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanSvc<T: AllocationService>(pub Arc<T>);
+                    impl<
+                        T: AllocationService,
+                    > tonic::server::UnaryService<super::PlanRequest> for PlanSvc<T> {
+                        type Response = super::PlanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AllocationService>::plan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.AllocationService/ListDue" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDueSvc<T: AllocationService>(pub Arc<T>);
+                    impl<
+                        T: AllocationService,
+                    > tonic::server::UnaryService<super::ListDueRequest>
+                    for ListDueSvc<T> {
+                        type Response = super::ListDueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AllocationService>::list_due(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.AllocationService/GetTransfer" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTransferSvc<T: AllocationService>(pub Arc<T>);
+                    impl<
+                        T: AllocationService,
+                    > tonic::server::UnaryService<super::GetTransferRequest>
+                    for GetTransferSvc<T> {
+                        type Response = super::GetTransferResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTransferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AllocationService>::get_transfer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTransferSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.AllocationService/NoteRebase" => {
+                    #[allow(non_camel_case_types)]
+                    struct NoteRebaseSvc<T: AllocationService>(pub Arc<T>);
+                    impl<
+                        T: AllocationService,
+                    > tonic::server::UnaryService<super::NoteRebaseRequest>
+                    for NoteRebaseSvc<T> {
+                        type Response = super::NoteRebaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NoteRebaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AllocationService>::note_rebase(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NoteRebaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -29,7 +29,7 @@ pub struct Event {
     pub firm_code: u32,
     #[prost(
         oneof = "event::Data",
-        tags = "20, 21, 22, 23, 24, 30, 31, 40, 41, 42, 43, 50"
+        tags = "20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 40, 41, 42, 43, 44, 45, 46, 47, 50"
     )]
     pub data: ::core::option::Option<event::Data>,
 }
@@ -47,6 +47,16 @@ pub mod event {
         LicenseChanged(super::LicenseChanged),
         #[prost(message, tag = "24")]
         LicenseWithdrawn(super::LicenseWithdrawn),
+        #[prost(message, tag = "25")]
+        LicenseExpiring(super::LicenseExpiring),
+        #[prost(message, tag = "26")]
+        LicenseExpired(super::LicenseExpired),
+        #[prost(message, tag = "27")]
+        LicenseRenewed(super::LicenseRenewed),
+        #[prost(message, tag = "28")]
+        LicenseMerged(super::LicenseMerged),
+        #[prost(message, tag = "29")]
+        TransferChanged(super::TransferChanged),
         #[prost(message, tag = "30")]
         ActivationCompleted(super::ActivationCompleted),
         #[prost(message, tag = "31")]
@@ -59,6 +69,14 @@ pub mod event {
         ContainerSuspected(super::ContainerSuspected),
         #[prost(message, tag = "43")]
         ContainerRegistered(super::ContainerRegistered),
+        #[prost(message, tag = "44")]
+        ContainerRebased(super::ContainerRebased),
+        #[prost(message, tag = "45")]
+        ContainerBlocked(super::ContainerBlocked),
+        #[prost(message, tag = "46")]
+        ContainerAssigned(super::ContainerAssigned),
+        #[prost(message, tag = "47")]
+        RootRotated(super::RootRotated),
         #[prost(message, tag = "50")]
         DestinationDisabled(super::DestinationDisabled),
     }
@@ -212,6 +230,102 @@ pub struct ContainerRegistered {
     pub serial: ::prost::alloc::string::String,
     #[prost(enumeration = "super::super::types::v1::ContainerKind", tag = "3")]
     pub kind: i32,
+}
+/// lictor.license.expiring.v1; subject: license id. Announced once for each settled number of days ahead.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LicenseExpiring {
+    #[prost(message, optional, tag = "1")]
+    pub license: ::core::option::Option<super::super::types::v1::License>,
+    #[prost(message, optional, tag = "2")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The settled number of days ahead that was reached, such as 30.
+    #[prost(uint32, tag = "3")]
+    pub days_ahead: u32,
+}
+/// lictor.license.expired.v1; subject: license id.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LicenseExpired {
+    #[prost(message, optional, tag = "1")]
+    pub license: ::core::option::Option<super::super::types::v1::License>,
+    #[prost(message, optional, tag = "2")]
+    pub expired_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// lictor.license.renewed.v1; subject: license id. An update that moves its technical end was issued.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LicenseRenewed {
+    #[prost(message, optional, tag = "1")]
+    pub license: ::core::option::Option<super::super::types::v1::License>,
+    #[prost(message, optional, tag = "2")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// lictor.license.merged.v1; subject: id of the licence whose days went to another one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LicenseMerged {
+    #[prost(message, optional, tag = "1")]
+    pub license: ::core::option::Option<super::super::types::v1::License>,
+    #[prost(string, tag = "2")]
+    pub into_license_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// lictor.transfer.changed.v1; subject: license id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferChanged {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub quantity: u32,
+    #[prost(string, tag = "4")]
+    pub from_serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub to_serial: ::prost::alloc::string::String,
+    /// departing, departed, arriving, arrived or called-off.
+    #[prost(string, tag = "6")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub lend_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// lictor.container.rebased.v1; subject: container id + "/" + firm code. Its chain was closed and begun anew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerRebased {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    /// The new epoch.
+    #[prost(uint32, tag = "3")]
+    pub epoch: u32,
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// lictor.container.blocked.v1; subject as above.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerBlocked {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// lictor.container.assigned.v1; subject: serial + "/" + firm code.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerAssigned {
+    #[prost(string, tag = "1")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub customer: ::prost::alloc::string::String,
+}
+/// lictor.root.rotated.v1; subject: firm code. A new root document counts from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootRotated {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// SHA-256 of the document, hex.
+    #[prost(string, tag = "2")]
+    pub fingerprint: ::prost::alloc::string::String,
 }
 /// lictor.destination.disabled.v1; subject: destination id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -182,6 +182,36 @@ pub struct ReleaseRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTimeNonceRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTimeNonceResponse {
+    /// 32 random bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportTimeRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// Envelope of a time statement.
+    #[prost(bytes = "vec", tag = "2")]
+    pub statement: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportTimeResponse {
+    /// The proven time.
+    #[prost(message, optional, tag = "1")]
+    pub proven: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the clock of the machine was suspect before, and is now.
+    #[prost(bool, tag = "2")]
+    pub was_suspect: bool,
+    #[prost(bool, tag = "3")]
+    pub is_suspect: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FirmEntries {
     #[prost(uint32, tag = "1")]
@@ -208,6 +238,12 @@ pub struct ListContainersRequest {}
 pub struct ListContainersResponse {
     #[prost(message, repeated, tag = "1")]
     pub containers: ::prost::alloc::vec::Vec<ServerContainer>,
+    /// The clock of the machine is not believed: licences with dates are judged by the latest proven time.
+    #[prost(bool, tag = "2")]
+    pub clock_suspect: bool,
+    /// The latest proven time.
+    #[prost(message, optional, tag = "3")]
+    pub proven_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateContainerRequest {
@@ -238,6 +274,9 @@ pub struct CreateContextRequest {
     /// Empty when the server has one container only.
     #[prost(string, tag = "2")]
     pub serial: ::prost::alloc::string::String,
+    /// 32 bytes of the vendor that the context has to carry: proof that it is fresh. Empty for none.
+    #[prost(bytes = "vec", tag = "3")]
+    pub challenge: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateContextResponse {
@@ -1215,6 +1254,68 @@ pub mod container_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Imports a signed statement of the time for the nonce that this server asked with: proves the time, whatever the clock
+        /// of the machine says.
+        /// Caller: admin token, or the Unix socket.
+        /// Retry: with a new nonce; the same statement twice is refused as spent.
+        pub async fn import_time(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ImportTimeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportTimeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.server.v1.ContainerService/ImportTime",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.server.v1.ContainerService", "ImportTime"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A nonce for a statement of the time; the last 16 that were asked for are good for one hour of running.
+        /// Caller: admin token, or the Unix socket.
+        /// Retry: always.
+        pub async fn create_time_nonce(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateTimeNonceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTimeNonceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.server.v1.ContainerService/CreateTimeNonce",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.server.v1.ContainerService",
+                        "CreateTimeNonce",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Live sessions.
         /// Caller: local clients.
         /// Retry: always; reads only.
@@ -1324,6 +1425,27 @@ pub mod container_service_server {
             request: tonic::Request<super::ImportUpdateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ImportUpdateResponse>,
+            tonic::Status,
+        >;
+        /// Imports a signed statement of the time for the nonce that this server asked with: proves the time, whatever the clock
+        /// of the machine says.
+        /// Caller: admin token, or the Unix socket.
+        /// Retry: with a new nonce; the same statement twice is refused as spent.
+        async fn import_time(
+            &self,
+            request: tonic::Request<super::ImportTimeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportTimeResponse>,
+            tonic::Status,
+        >;
+        /// A nonce for a statement of the time; the last 16 that were asked for are good for one hour of running.
+        /// Caller: admin token, or the Unix socket.
+        /// Retry: always.
+        async fn create_time_nonce(
+            &self,
+            request: tonic::Request<super::CreateTimeNonceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTimeNonceResponse>,
             tonic::Status,
         >;
         /// Live sessions.
@@ -1590,6 +1712,97 @@ pub mod container_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ImportUpdateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.server.v1.ContainerService/ImportTime" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportTimeSvc<T: ContainerService>(pub Arc<T>);
+                    impl<
+                        T: ContainerService,
+                    > tonic::server::UnaryService<super::ImportTimeRequest>
+                    for ImportTimeSvc<T> {
+                        type Response = super::ImportTimeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ImportTimeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ContainerService>::import_time(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportTimeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.server.v1.ContainerService/CreateTimeNonce" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateTimeNonceSvc<T: ContainerService>(pub Arc<T>);
+                    impl<
+                        T: ContainerService,
+                    > tonic::server::UnaryService<super::CreateTimeNonceRequest>
+                    for CreateTimeNonceSvc<T> {
+                        type Response = super::CreateTimeNonceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateTimeNonceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ContainerService>::create_time_nonce(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateTimeNonceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

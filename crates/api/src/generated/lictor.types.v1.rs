@@ -12,6 +12,18 @@ pub struct Allocation {
     pub quantity: u32,
     #[prost(enumeration = "LicenseState", tag = "4")]
     pub state: i32,
+    /// SHA-256 of the container's device key, hex.
+    #[prost(string, tag = "5")]
+    pub container_id: ::prost::alloc::string::String,
+    /// Date on which the entry in this container ends; absent when it does not end by date.
+    #[prost(message, optional, tag = "6")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The container that lent these seats gets them back on this date; absent when they are not lent.
+    #[prost(message, optional, tag = "7")]
+    pub lent_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Serial of the container that lent them; empty when they are not lent.
+    #[prost(string, tag = "8")]
+    pub lent_by: ::prost::alloc::string::String,
 }
 /// One thing that was sold: a product item on a ticket, and where its quantity lies.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -44,6 +56,66 @@ pub struct License {
     pub customer: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "12")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Seats that lie in no container and can be activated; for a licence that is not counted 1 or 0.
+    #[prost(uint32, tag = "13")]
+    pub available: u32,
+    /// Display name of the subscription; empty when it is none.
+    #[prost(string, tag = "14")]
+    pub subscription: ::prost::alloc::string::String,
+    /// The licence that its days were added to; empty when merged into none.
+    #[prost(string, tag = "15")]
+    pub merged_into: ::prost::alloc::string::String,
+    /// Days left of a subscription that was started and lies in no container now.
+    #[prost(message, optional, tag = "16")]
+    pub remaining: ::core::option::Option<::prost_types::Duration>,
+    /// Whether it is renewed before its technical end; false once cancelled.
+    #[prost(bool, tag = "17")]
+    pub renews: bool,
+    #[prost(message, optional, tag = "18")]
+    pub renewal_cancelled_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One change of what a container holds for a firm. The changes of one segment apply together or not at all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LicenseChange {
+    #[prost(string, tag = "1")]
+    pub license_id: ::prost::alloc::string::String,
+    #[prost(oneof = "license_change::Change", tags = "2, 3, 4, 5")]
+    pub change: ::core::option::Option<license_change::Change>,
+}
+/// Nested message and enum types in `LicenseChange`.
+pub mod license_change {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// Puts a licence in that is not there.
+        #[prost(message, tag = "2")]
+        Add(super::PutLicense),
+        /// Gives a licence that is there another product item or quantity; what was used of it stays.
+        #[prost(message, tag = "3")]
+        Replace(super::PutLicense),
+        #[prost(message, tag = "4")]
+        Withdraw(super::RemoveLicense),
+        #[prost(message, tag = "5")]
+        RaiseUnits(super::RaiseUnits),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutLicense {
+    /// Deterministic CBOR of the product item with its quantity already set; at most 48 KiB.
+    #[prost(bytes = "vec", tag = "1")]
+    pub product_item: ::prost::alloc::vec::Vec<u8>,
+    /// Seats in this container; 0 for a licence that is not counted.
+    #[prost(uint32, tag = "2")]
+    pub quantity: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveLicense {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RaiseUnits {
+    /// 0 is the product item, 1 its first module item.
+    #[prost(uint32, tag = "1")]
+    pub part: u32,
+    #[prost(uint64, tag = "2")]
+    pub by: u64,
 }
 /// A file of remote programming, as it travels.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -142,6 +214,8 @@ pub enum LicenseState {
     Returning = 4,
     /// Taken back by the vendor for good.
     Withdrawn = 5,
+    /// A subscription whose days were added to another one; cannot be separated again.
+    Merged = 6,
 }
 impl LicenseState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -156,6 +230,7 @@ impl LicenseState {
             Self::Confirmed => "LICENSE_STATE_CONFIRMED",
             Self::Returning => "LICENSE_STATE_RETURNING",
             Self::Withdrawn => "LICENSE_STATE_WITHDRAWN",
+            Self::Merged => "LICENSE_STATE_MERGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -167,6 +242,7 @@ impl LicenseState {
             "LICENSE_STATE_CONFIRMED" => Some(Self::Confirmed),
             "LICENSE_STATE_RETURNING" => Some(Self::Returning),
             "LICENSE_STATE_WITHDRAWN" => Some(Self::Withdrawn),
+            "LICENSE_STATE_MERGED" => Some(Self::Merged),
             _ => None,
         }
     }

@@ -127,6 +127,83 @@ pub struct GetContainerResponse {
     #[prost(message, repeated, tag = "3")]
     pub entries: ::prost::alloc::vec::Vec<super::super::types::v1::Entry>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateChallengeRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateChallengeResponse {
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub challenge: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub valid_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueRebaseRequest {
+    #[prost(string, tag = "1")]
+    pub reference: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    /// The context with the challenge, at most 4 MiB.
+    #[prost(bytes = "vec", tag = "3")]
+    pub context: ::prost::alloc::vec::Vec<u8>,
+    /// For people and the log, at most 256 bytes.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueRebaseResponse {
+    #[prost(string, tag = "1")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub epoch: u32,
+    #[prost(uint64, tag = "4")]
+    pub to: u64,
+    /// One `.rau` file with the rebase segment alone.
+    #[prost(bytes = "vec", tag = "5")]
+    pub update: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlockContainerRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// Serial or container id.
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Unique per block: names the withdrawing segment.
+    #[prost(string, tag = "4")]
+    pub reference: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlockContainerResponse {
+    #[prost(string, tag = "1")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    /// Licences that the withdrawing segment takes out.
+    #[prost(string, repeated, tag = "3")]
+    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignTimeRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// 16..=64 random bytes of the asker.
+    #[prost(bytes = "vec", tag = "2")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignTimeResponse {
+    /// Envelope of a time statement.
+    #[prost(bytes = "vec", tag = "1")]
+    pub statement: ::prost::alloc::vec::Vec<u8>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TakeContextRequest {
     #[prost(bytes = "vec", tag = "1")]
@@ -151,6 +228,12 @@ pub struct TakeContextResponse {
     /// ok, old, rollback-suspected, fork-reported or unknown-container.
     #[prost(string, tag = "8")]
     pub verdict: ::prost::alloc::string::String,
+    /// The context carries a challenge of ours that is still good: it is no older than that.
+    #[prost(bool, tag = "9")]
+    pub fresh: bool,
+    /// The container is blocked: it gets withdrawals only.
+    #[prost(bool, tag = "10")]
+    pub blocked: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InspectContextRequest {
@@ -169,6 +252,10 @@ pub struct InspectContextResponse {
     pub kind: i32,
     #[prost(uint64, tag = "5")]
     pub counter: u64,
+    #[prost(bool, tag = "6")]
+    pub virtual_machine: bool,
+    #[prost(bool, tag = "7")]
+    pub fresh: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Operation {
@@ -211,6 +298,9 @@ pub struct IssueUpdateRequest {
     /// 1..=256 operations.
     #[prost(message, repeated, tag = "4")]
     pub operations: ::prost::alloc::vec::Vec<Operation>,
+    /// 1..=256 changes. Takes the place of `operations`.
+    #[prost(message, repeated, tag = "5")]
+    pub changes: ::prost::alloc::vec::Vec<super::super::types::v1::LicenseChange>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueUpdateResponse {
@@ -1327,6 +1417,124 @@ pub mod update_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The modified context (`.ram`), sealed to nobody: it stays with the vendor.
+        /// 32 bytes for a container to put into its next context: proof that the context is not older than this call.
+        /// Good for 7 days. Holds no state: any replica knows its own.
+        /// Caller: service, admin, support.
+        /// Retry: always; every answer is another one.
+        pub async fn create_challenge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateChallengeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateChallengeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.update.v1.UpdateService/CreateChallenge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.update.v1.UpdateService", "CreateChallenge"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The way back after a restore, a fork or a lost binding: closes the chain and begins the next epoch with what the
+        /// vendor knows the container to hold. The context must carry a challenge of ours that no rebase used before.
+        /// Clears every suspicion. The answer fits this container in its present state only.
+        /// Caller: service.
+        /// Retry: with the same reference; the same file comes back, byte for byte.
+        pub async fn issue_rebase(
+            &mut self,
+            request: impl tonic::IntoRequest<super::IssueRebaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::IssueRebaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.update.v1.UpdateService/IssueRebase",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.update.v1.UpdateService", "IssueRebase"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Blocks a container that its customer lost: from now on only withdrawals are issued for it, and everything that it
+        /// holds is withdrawn by one pending segment. A container that turns up again takes that before anything else.
+        /// Caller: service, admin, support.
+        /// Retry: always; blocking a blocked container is no error.
+        pub async fn block_container(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BlockContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlockContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.update.v1.UpdateService/BlockContainer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.update.v1.UpdateService", "BlockContainer"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A signed statement of the time, bound to the asker's nonce, as an envelope of the firm's time role.
+        /// Caller: service, admin, support.
+        /// Retry: always.
+        pub async fn sign_time(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignTimeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignTimeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.update.v1.UpdateService/SignTime",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lictor.update.v1.UpdateService", "SignTime"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Caller: admin, support.
         /// Retry: always; reads only.
         pub async fn export_modified_context(
@@ -1414,6 +1622,50 @@ pub mod update_service_server {
             tonic::Status,
         >;
         /// The modified context (`.ram`), sealed to nobody: it stays with the vendor.
+        /// 32 bytes for a container to put into its next context: proof that the context is not older than this call.
+        /// Good for 7 days. Holds no state: any replica knows its own.
+        /// Caller: service, admin, support.
+        /// Retry: always; every answer is another one.
+        async fn create_challenge(
+            &self,
+            request: tonic::Request<super::CreateChallengeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateChallengeResponse>,
+            tonic::Status,
+        >;
+        /// The way back after a restore, a fork or a lost binding: closes the chain and begins the next epoch with what the
+        /// vendor knows the container to hold. The context must carry a challenge of ours that no rebase used before.
+        /// Clears every suspicion. The answer fits this container in its present state only.
+        /// Caller: service.
+        /// Retry: with the same reference; the same file comes back, byte for byte.
+        async fn issue_rebase(
+            &self,
+            request: tonic::Request<super::IssueRebaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::IssueRebaseResponse>,
+            tonic::Status,
+        >;
+        /// Blocks a container that its customer lost: from now on only withdrawals are issued for it, and everything that it
+        /// holds is withdrawn by one pending segment. A container that turns up again takes that before anything else.
+        /// Caller: service, admin, support.
+        /// Retry: always; blocking a blocked container is no error.
+        async fn block_container(
+            &self,
+            request: tonic::Request<super::BlockContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlockContainerResponse>,
+            tonic::Status,
+        >;
+        /// A signed statement of the time, bound to the asker's nonce, as an envelope of the firm's time role.
+        /// Caller: service, admin, support.
+        /// Retry: always.
+        async fn sign_time(
+            &self,
+            request: tonic::Request<super::SignTimeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SignTimeResponse>,
+            tonic::Status,
+        >;
         /// Caller: admin, support.
         /// Retry: always; reads only.
         async fn export_modified_context(
@@ -1666,6 +1918,187 @@ pub mod update_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPendingUpdateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.update.v1.UpdateService/CreateChallenge" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateChallengeSvc<T: UpdateService>(pub Arc<T>);
+                    impl<
+                        T: UpdateService,
+                    > tonic::server::UnaryService<super::CreateChallengeRequest>
+                    for CreateChallengeSvc<T> {
+                        type Response = super::CreateChallengeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateChallengeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UpdateService>::create_challenge(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateChallengeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.update.v1.UpdateService/IssueRebase" => {
+                    #[allow(non_camel_case_types)]
+                    struct IssueRebaseSvc<T: UpdateService>(pub Arc<T>);
+                    impl<
+                        T: UpdateService,
+                    > tonic::server::UnaryService<super::IssueRebaseRequest>
+                    for IssueRebaseSvc<T> {
+                        type Response = super::IssueRebaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::IssueRebaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UpdateService>::issue_rebase(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = IssueRebaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.update.v1.UpdateService/BlockContainer" => {
+                    #[allow(non_camel_case_types)]
+                    struct BlockContainerSvc<T: UpdateService>(pub Arc<T>);
+                    impl<
+                        T: UpdateService,
+                    > tonic::server::UnaryService<super::BlockContainerRequest>
+                    for BlockContainerSvc<T> {
+                        type Response = super::BlockContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BlockContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UpdateService>::block_container(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BlockContainerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.update.v1.UpdateService/SignTime" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignTimeSvc<T: UpdateService>(pub Arc<T>);
+                    impl<
+                        T: UpdateService,
+                    > tonic::server::UnaryService<super::SignTimeRequest>
+                    for SignTimeSvc<T> {
+                        type Response = super::SignTimeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignTimeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UpdateService>::sign_time(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignTimeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -102,6 +102,7 @@ impl Activate {
             request_id: derived_request_id(ticket, &self.licenses, &context),
             ticket: ticket.reveal(),
             license_ids: self.licenses.clone(),
+            quantities: Vec::new(),
             context,
         };
         let answer = client.activate(request).await.map_err(|status| link.failed(status))?.into_inner();
@@ -137,7 +138,8 @@ impl Activate {
                 begun
             }
             None => {
-                let request = CreateContextRequest { firm_code: holds.firm_code, serial: serial.clone() };
+                let request =
+                    CreateContextRequest { firm_code: holds.firm_code, serial: serial.clone(), challenge: Vec::new() };
                 let answer =
                     server.create_context(request).await.map_err(|status| server_link.failed(status))?.into_inner();
                 journal.begin(answer.context)?
@@ -147,6 +149,7 @@ impl Activate {
             request_id: begun.request_id,
             ticket: ticket.reveal(),
             license_ids: self.licenses.clone(),
+            quantities: Vec::new(),
             context: begun.context,
         };
         let answer = client.activate(request).await.map_err(|status| {

@@ -206,7 +206,7 @@ async fn context(verb: Context, environment: &Environment) -> Outcome {
     files::check_target(&verb.output, verb.force)?;
     let firm_code = environment.firm_code()?;
     let link = environment.server_as_admin().await?;
-    let request = CreateContextRequest { firm_code, serial: verb.serial };
+    let request = CreateContextRequest { firm_code, serial: verb.serial, challenge: Vec::new() };
     let answer = client(&link).create_context(request).await.map_err(|status| link.failed(status))?.into_inner();
     files::write(&verb.output, &answer.context, verb.force)?;
     let object = json!({

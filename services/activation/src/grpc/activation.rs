@@ -100,6 +100,62 @@ impl ActivationService for Counter {
         })?;
         Ok(Response::new(GetActivationResponse { activation: Some(present::activation(&saga)) }))
     }
+
+    async fn return_licenses(
+        &self,
+        _: Request<lictor_api::activation::v1::ReturnLicensesRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::ReturnLicensesResponse>, Status> {
+        Err(Status::unimplemented("ReturnLicenses is not served yet"))
+    }
+
+    async fn transfer_license(
+        &self,
+        _: Request<lictor_api::activation::v1::TransferLicenseRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::TransferLicenseResponse>, Status> {
+        Err(Status::unimplemented("TransferLicense is not served yet"))
+    }
+
+    async fn get_transfer(
+        &self,
+        _: Request<lictor_api::activation::v1::GetTransferRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::GetTransferResponse>, Status> {
+        Err(Status::unimplemented("GetTransfer is not served yet"))
+    }
+
+    async fn replace_container(
+        &self,
+        _: Request<lictor_api::activation::v1::ReplaceContainerRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::ReplaceContainerResponse>, Status> {
+        Err(Status::unimplemented("ReplaceContainer is not served yet"))
+    }
+
+    async fn create_challenge(
+        &self,
+        _: Request<lictor_api::activation::v1::CreateChallengeRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::CreateChallengeResponse>, Status> {
+        Err(Status::unimplemented("CreateChallenge is not served yet"))
+    }
+
+    async fn pull_update(
+        &self,
+        _: Request<lictor_api::activation::v1::PullUpdateRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::PullUpdateResponse>, Status> {
+        Err(Status::unimplemented("PullUpdate is not served yet"))
+    }
+
+    async fn rebase_container(
+        &self,
+        _: Request<lictor_api::activation::v1::RebaseContainerRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::RebaseContainerResponse>, Status> {
+        Err(Status::unimplemented("RebaseContainer is not served yet"))
+    }
+
+    async fn sign_time(
+        &self,
+        _: Request<lictor_api::activation::v1::SignTimeRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::SignTimeResponse>, Status> {
+        Err(Status::unimplemented("SignTime is not served yet"))
+    }
 }
 
 /// A request to activate.

@@ -48,6 +48,7 @@ pub(super) fn license_state(state: i32) -> &'static str {
         Ok(LicenseState::Confirmed) => "confirmed",
         Ok(LicenseState::Returning) => "returning",
         Ok(LicenseState::Withdrawn) => "withdrawn",
+        Ok(LicenseState::Merged) => "merged",
         Ok(LicenseState::Unspecified) | Err(_) => "unknown",
     }
 }

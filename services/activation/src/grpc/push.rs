@@ -89,6 +89,20 @@ impl PushService for Counter {
         serials.dedup();
         Ok(Response::new(WithdrawLicenseResponse { license_id: license.to_string(), state: state.to_owned(), serials }))
     }
+
+    async fn retry_activation(
+        &self,
+        _: Request<lictor_api::activation::v1::RetryActivationRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::RetryActivationResponse>, Status> {
+        Err(Status::unimplemented("RetryActivation is not served yet"))
+    }
+
+    async fn list_activations(
+        &self,
+        _: Request<lictor_api::activation::v1::ListActivationsRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::ListActivationsResponse>, Status> {
+        Err(Status::unimplemented("ListActivations is not served yet"))
+    }
 }
 
 /// A request to push.

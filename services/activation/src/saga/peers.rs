@@ -177,6 +177,7 @@ impl Peers {
             firm_code: saga.firm,
             container_id: saga.container.as_ref().map(|container| container.id.clone()).unwrap_or_default(),
             operations,
+            changes: Vec::new(),
         };
         within("the push update generator", self.updates().issue_update(request)).await
     }

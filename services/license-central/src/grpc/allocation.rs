@@ -116,4 +116,32 @@ impl AllocationService for Counter {
             licenses,
         }))
     }
+
+    async fn plan(
+        &self,
+        _: Request<lictor_api::central::v1::PlanRequest>,
+    ) -> Result<Response<lictor_api::central::v1::PlanResponse>, Status> {
+        Err(Status::unimplemented("Plan is not served yet"))
+    }
+
+    async fn list_due(
+        &self,
+        _: Request<lictor_api::central::v1::ListDueRequest>,
+    ) -> Result<Response<lictor_api::central::v1::ListDueResponse>, Status> {
+        Err(Status::unimplemented("ListDue is not served yet"))
+    }
+
+    async fn get_transfer(
+        &self,
+        _: Request<lictor_api::central::v1::GetTransferRequest>,
+    ) -> Result<Response<lictor_api::central::v1::GetTransferResponse>, Status> {
+        Err(Status::unimplemented("GetTransfer is not served yet"))
+    }
+
+    async fn note_rebase(
+        &self,
+        _: Request<lictor_api::central::v1::NoteRebaseRequest>,
+    ) -> Result<Response<lictor_api::central::v1::NoteRebaseResponse>, Status> {
+        Err(Status::unimplemented("NoteRebase is not served yet"))
+    }
 }

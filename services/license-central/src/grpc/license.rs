@@ -45,4 +45,25 @@ impl LicenseService for Counter {
         let row = found.ok_or_else(|| edge::not_found(format!("there is no license {id}"), "list the licenses"))?;
         Ok(Response::new(GetLicenseResponse { license: Some(present::license(&row)) }))
     }
+
+    async fn get_license_history(
+        &self,
+        _: Request<lictor_api::central::v1::GetLicenseHistoryRequest>,
+    ) -> Result<Response<lictor_api::central::v1::GetLicenseHistoryResponse>, Status> {
+        Err(Status::unimplemented("GetLicenseHistory is not served yet"))
+    }
+
+    async fn list_transfers(
+        &self,
+        _: Request<lictor_api::central::v1::ListTransfersRequest>,
+    ) -> Result<Response<lictor_api::central::v1::ListTransfersResponse>, Status> {
+        Err(Status::unimplemented("ListTransfers is not served yet"))
+    }
+
+    async fn cancel_renewal(
+        &self,
+        _: Request<lictor_api::central::v1::CancelRenewalRequest>,
+    ) -> Result<Response<lictor_api::central::v1::CancelRenewalResponse>, Status> {
+        Err(Status::unimplemented("CancelRenewal is not served yet"))
+    }
 }

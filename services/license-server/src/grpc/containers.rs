@@ -43,7 +43,7 @@ impl ContainerService for Containers {
         let id: String = self.identity.container_id.iter().map(|byte| format!("{byte:02x}")).collect();
         let containers =
             self.ledger.read(move |keeper, _| view::containers(&keeper.state, &id)).await.map_err(|p| status(&p))?;
-        Ok(Response::new(wire::ListContainersResponse { containers }))
+        Ok(Response::new(wire::ListContainersResponse { containers, clock_suspect: false, proven_time: None }))
     }
 
     async fn create_container(
@@ -146,5 +146,19 @@ impl ContainerService for Containers {
             .await
             .map_err(|problem| status(&problem))?;
         Ok(Response::new(explained))
+    }
+
+    async fn import_time(
+        &self,
+        _: Request<lictor_api::server::v1::ImportTimeRequest>,
+    ) -> Result<Response<lictor_api::server::v1::ImportTimeResponse>, Status> {
+        Err(Status::unimplemented("ImportTime is not served yet"))
+    }
+
+    async fn create_time_nonce(
+        &self,
+        _: Request<lictor_api::server::v1::CreateTimeNonceRequest>,
+    ) -> Result<Response<lictor_api::server::v1::CreateTimeNonceResponse>, Status> {
+        Err(Status::unimplemented("CreateTimeNonce is not served yet"))
     }
 }

@@ -79,7 +79,7 @@ impl TryFrom<wire::Event> for Event {
 
     fn try_from(event: wire::Event) -> Result<Self, EventError> {
         let data = event.data.ok_or(EventError::Unknown)?;
-        if event.r#type != kind_of(&data) {
+        if event.r#type != lictor_broker::event_type(&data) {
             return Err(EventError::Mismatch);
         }
         if event.sequence == 0 || i64::try_from(event.sequence).is_err() {
@@ -106,25 +106,6 @@ impl TryFrom<wire::Event> for Event {
 fn name(text: String, what: &'static str) -> Result<String, EventError> {
     let plain = (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if plain { Ok(text) } else { Err(EventError::Name(what)) }
-}
-
-/// The type that goes with what an event carries.
-pub const fn kind_of(data: &wire::event::Data) -> &'static str {
-    use wire::event::Data;
-    match data {
-        Data::OrderCreated(_) => "lictor.order.created.v1",
-        Data::TicketCreated(_) => "lictor.ticket.created.v1",
-        Data::LicenseCreated(_) => "lictor.license.created.v1",
-        Data::LicenseChanged(_) => "lictor.license.changed.v1",
-        Data::LicenseWithdrawn(_) => "lictor.license.withdrawn.v1",
-        Data::ActivationCompleted(_) => "lictor.activation.completed.v1",
-        Data::ActivationConfirmed(_) => "lictor.activation.confirmed.v1",
-        Data::UpdateIssued(_) => "lictor.update.issued.v1",
-        Data::UpdateConfirmed(_) => "lictor.update.confirmed.v1",
-        Data::ContainerSuspected(_) => "lictor.container.suspected.v1",
-        Data::ContainerRegistered(_) => "lictor.container.registered.v1",
-        Data::DestinationDisabled(_) => "lictor.destination.disabled.v1",
-    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,53 @@ pub(super) fn json_of(data: &Data) -> Value {
             "serial": container.serial,
             "kind": kind_word(container.kind),
         }),
+        Data::LicenseExpiring(expiring) => {
+            let mut object = dated(expiring.license.as_ref(), "expires_at", expiring.expires_at.as_ref());
+            object.insert("days_ahead".to_owned(), json!(expiring.days_ahead));
+            Value::Object(object)
+        }
+        Data::LicenseExpired(expired) => {
+            Value::Object(dated(expired.license.as_ref(), "expired_at", expired.expired_at.as_ref()))
+        }
+        Data::LicenseRenewed(renewed) => {
+            Value::Object(dated(renewed.license.as_ref(), "expires_at", renewed.expires_at.as_ref()))
+        }
+        Data::LicenseMerged(merged) => {
+            let mut object = dated(merged.license.as_ref(), "expires_at", merged.expires_at.as_ref());
+            object.insert("into_license_id".to_owned(), json!(merged.into_license_id));
+            Value::Object(object)
+        }
+        Data::TransferChanged(transfer) => {
+            let mut map = object(json!({
+                "transfer_id": transfer.transfer_id,
+                "license_id": transfer.license_id,
+                "quantity": transfer.quantity,
+                "from": transfer.from_serial,
+                "to": transfer.to_serial,
+                "state": transfer.state,
+            }));
+            insert_time(&mut map, "lend_until", transfer.lend_until.as_ref());
+            Value::Object(map)
+        }
+        Data::ContainerRebased(container) => json!({
+            "container_id": container.container_id,
+            "serial": container.serial,
+            "epoch": container.epoch,
+            "reason": container.reason,
+        }),
+        Data::ContainerBlocked(container) => json!({
+            "container_id": container.container_id,
+            "serial": container.serial,
+            "reason": container.reason,
+        }),
+        Data::ContainerAssigned(container) => json!({
+            "serial": container.serial,
+            "customer": container.customer,
+        }),
+        Data::RootRotated(root) => json!({
+            "version": root.version,
+            "fingerprint": root.fingerprint,
+        }),
         Data::DestinationDisabled(destination) => json!({
             "destination_id": destination.destination_id,
             "reason": destination.reason,
@@ -126,12 +173,25 @@ fn license_object(license: &types::License) -> Map<String, Value> {
         "order_id": license.order_id,
         "customer": license.customer,
     }));
-    for (name, time) in [("expires_at", &license.expires_at), ("created_at", &license.created_at)] {
-        if let Some(at) = time.as_ref().and_then(from_timestamp) {
-            map.insert(name.to_owned(), json!(at.to_string()));
-        }
-    }
+    insert_time(&mut map, "expires_at", license.expires_at.as_ref());
+    insert_time(&mut map, "created_at", license.created_at.as_ref());
     map
+}
+
+fn dated(
+    license: Option<&types::License>,
+    name: &'static str,
+    time: Option<&prost_types::Timestamp>,
+) -> Map<String, Value> {
+    let mut map = license.map(license_object).unwrap_or_default();
+    insert_time(&mut map, name, time);
+    map
+}
+
+fn insert_time(map: &mut Map<String, Value>, name: &str, time: Option<&prost_types::Timestamp>) {
+    if let Some(at) = time.and_then(from_timestamp) {
+        map.insert(name.to_owned(), json!(at.to_string()));
+    }
 }
 
 fn object(value: Value) -> Map<String, Value> {

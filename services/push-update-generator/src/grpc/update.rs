@@ -47,6 +47,8 @@ impl wire::update_service_server::UpdateService for Updates {
             confirmed,
             latest,
             verdict: taken.verdict.name().to_owned(),
+            fresh: false,
+            blocked: false,
         }))
     }
 
@@ -61,6 +63,8 @@ impl wire::update_service_server::UpdateService for Updates {
             firm_code: context.firm_code.get(),
             kind: wire_kind(context.kind) as i32,
             counter: context.counter,
+            virtual_machine: context.virtual_machine,
+            fresh: false,
             serial: context.serial,
         }))
     }
@@ -108,6 +112,31 @@ impl wire::update_service_server::UpdateService for Updates {
         let modified_context =
             self.issuer.modified_context(&chain.identity.key).await.map_err(|failure| failure.status())?;
         Ok(Response::new(wire::ExportModifiedContextResponse { modified_context }))
+    }
+
+    async fn create_challenge(
+        &self,
+        _: Request<wire::CreateChallengeRequest>,
+    ) -> Result<Response<wire::CreateChallengeResponse>, Status> {
+        Err(Status::unimplemented("CreateChallenge is not served yet"))
+    }
+
+    async fn issue_rebase(
+        &self,
+        _: Request<wire::IssueRebaseRequest>,
+    ) -> Result<Response<wire::IssueRebaseResponse>, Status> {
+        Err(Status::unimplemented("IssueRebase is not served yet"))
+    }
+
+    async fn block_container(
+        &self,
+        _: Request<wire::BlockContainerRequest>,
+    ) -> Result<Response<wire::BlockContainerResponse>, Status> {
+        Err(Status::unimplemented("BlockContainer is not served yet"))
+    }
+
+    async fn sign_time(&self, _: Request<wire::SignTimeRequest>) -> Result<Response<wire::SignTimeResponse>, Status> {
+        Err(Status::unimplemented("SignTime is not served yet"))
     }
 }
 
