@@ -132,6 +132,7 @@ async fn licenses_of_a_ticket_go_into_several_containers_when_named() {
             ticket: ticket.ticket.clone(),
             license_ids: vec![license.to_owned()],
             context,
+            quantities: Vec::new(),
         };
         let [first, second] = [0, 1].map(|place: usize| ticket.licenses[place].license_id.clone());
         let one = front.activate_as(request(&first, here.context())).await.expect("the first");

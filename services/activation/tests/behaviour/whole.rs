@@ -48,6 +48,7 @@ async fn a_receipt_confirms_its_activation_by_itself() {
         ticket: ticket.ticket,
         license_ids: Vec::new(),
         context: device.context(),
+        quantities: Vec::new(),
     };
     let answer = customers.activate(request).await.expect("activated").into_inner();
     assert_eq!(answer.activation.as_ref().expect("an activation").container_id, device.id());

@@ -312,6 +312,7 @@ impl Front {
             ticket: ticket.to_owned(),
             license_ids: Vec::new(),
             context,
+            quantities: Vec::new(),
         };
         self.activate_as(request).await
     }
