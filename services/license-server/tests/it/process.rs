@@ -106,7 +106,7 @@ pub(crate) async fn fill(socket: &Path, seats: u32) {
     let mut vendor = Vendor::new(FIRM, 1);
     assert!(SystemClock.now() > crate::stage::vendor::start_of_tests(), "the machine's clock is set");
     containers.create_container(CreateContainerRequest { lif: vendor.lif(), kind: 0 }).await.expect("created");
-    let request = CreateContextRequest { firm_code: FIRM, serial: String::new() };
+    let request = CreateContextRequest { firm_code: FIRM, serial: String::new(), challenge: Vec::new() };
     let context = containers.create_context(request).await.expect("a context").into_inner().context;
     let update = vendor.update(&context, vec![add(1, 201, seats)]);
     containers.import_update(ImportUpdateRequest { update }).await.expect("imported");

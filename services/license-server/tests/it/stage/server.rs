@@ -65,7 +65,7 @@ impl TestServer {
     }
 
     pub(crate) async fn context(&mut self, firm_code: u32) -> Vec<u8> {
-        let request = CreateContextRequest { firm_code, serial: String::new() };
+        let request = CreateContextRequest { firm_code, serial: String::new(), challenge: Vec::new() };
         self.containers.create_context(request).await.expect("a context").into_inner().context
     }
 
