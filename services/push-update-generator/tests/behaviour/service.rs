@@ -134,6 +134,7 @@ async fn a_license_travels_over_the_wire() {
                 quantity,
             })),
         }],
+        changes: Vec::new(),
     };
     let issued = updates.issue_update(request.clone()).await.expect("issued").into_inner();
     assert_eq!(updates.issue_update(request).await.expect("issued").into_inner(), issued);
@@ -189,6 +190,7 @@ async fn bad_requests_get_words_and_change_nothing() {
         firm_code: 10,
         container_id: "ab".repeat(32),
         operations: many,
+        changes: Vec::new(),
     };
     assert_eq!(updates.issue_update(request).await.expect_err("too many").code(), Code::InvalidArgument);
     let mut containers = ContainerServiceClient::new(service.channel(&[Role::Admin]));
