@@ -136,6 +136,8 @@ text_ids! {
     DeliveryId = "dlv_";
     /// Names an allocation, the part of a license that lies in one container.
     AllocationId = "alc_";
+    /// Names a transfer of seats from one container to another.
+    TransferId = "trf_";
 }
 
 fn time_and_random(now: Timestamp, random: [u8; RANDOM_BYTES]) -> u128 {

@@ -23,11 +23,20 @@ pub struct Activation {
     /// Masked.
     #[prost(string, tag = "10")]
     pub ticket: ::prost::alloc::string::String,
-    /// Why it was refused; empty otherwise.
+    /// Why it was refused, is stalled, or could not go on at the last attempt; empty otherwise.
     #[prost(string, tag = "11")]
     pub reason: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "12")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What it waits for, in a few words; empty when it has ended.
+    #[prost(string, tag = "13")]
+    pub waits_for: ::prost::alloc::string::String,
+    /// When it is tried again by itself; absent when it waits for the container or has ended.
+    #[prost(message, optional, tag = "14")]
+    pub next_attempt_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The transfer that it is a leg of; empty otherwise.
+    #[prost(string, tag = "15")]
+    pub transfer_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InspectTicketRequest {
@@ -101,7 +110,7 @@ pub struct TransferLicenseRequest {
     pub request_id: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub firm_code: u32,
-    /// Empty: the caller's token decides.
+    /// Left empty by staff, whose token decides.
     #[prost(string, tag = "3")]
     pub ticket: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
@@ -109,7 +118,7 @@ pub struct TransferLicenseRequest {
     /// 0: all that lie in the old container.
     #[prost(uint32, tag = "5")]
     pub quantity: u32,
-    /// Fresh context of the old container; may be empty when staff asks: then `from_serial` names it.
+    /// Fresh context of the old container; left empty by staff: then `from_serial` names it.
     #[prost(bytes = "vec", tag = "6")]
     pub context: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "7")]
@@ -405,6 +414,9 @@ pub enum ActivationState {
     Confirmed = 5,
     /// Ended before anything was issued; the reason is kept.
     Refused = 6,
+    /// Another service refused it for good and it cannot be given up: somebody must look. Tried once a day, and by
+    /// PushService.RetryActivation.
+    Stalled = 7,
 }
 impl ActivationState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -420,6 +432,7 @@ impl ActivationState {
             Self::Completed => "ACTIVATION_STATE_COMPLETED",
             Self::Confirmed => "ACTIVATION_STATE_CONFIRMED",
             Self::Refused => "ACTIVATION_STATE_REFUSED",
+            Self::Stalled => "ACTIVATION_STATE_STALLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -432,6 +445,7 @@ impl ActivationState {
             "ACTIVATION_STATE_COMPLETED" => Some(Self::Completed),
             "ACTIVATION_STATE_CONFIRMED" => Some(Self::Confirmed),
             "ACTIVATION_STATE_REFUSED" => Some(Self::Refused),
+            "ACTIVATION_STATE_STALLED" => Some(Self::Stalled),
             _ => None,
         }
     }
@@ -643,7 +657,7 @@ pub mod activation_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Takes a context or receipt from a container: proves what arrived. The answer also says whether updates are pending.
-        /// Caller: public; the file is signed by the container's own key.
+        /// Caller: public; the file is signed by the container's own key. Limited per address.
         /// Retry: always; the same file twice proves nothing new and is no error.
         pub async fn submit_context(
             &mut self,
@@ -709,7 +723,8 @@ pub mod activation_service_client {
         }
         /// Moves or lends seats of a licence from one container to another of the same customer; module items go along. The
         /// answer is the update for the old container. The new one gets its part when the old one's receipt proved the leaving.
-        /// Caller: public with the licence's ticket, or support and admin without one.
+        /// Both contexts, or the old one and a serial; the old one must be fresh.
+        /// Caller: public, with the licence's ticket; limited like Activate. Staff: PushService.TransferLicense.
         /// Retry: with the same request_id; the same transfer and file come back.
         pub async fn transfer_license(
             &mut self,
@@ -773,7 +788,7 @@ pub mod activation_service_client {
         }
         /// Puts a ticket's licences into a new container in place of a lost one, by the rule of their item (never, once per
         /// period, by hand). The lost container is blocked for good.
-        /// Caller: public, with a ticket; what the rule leaves to hand: support and admin.
+        /// Caller: public, with a ticket; limited like Activate. What the rule leaves to hand: PushService.ReplaceContainer.
         /// Retry: with the same request_id; the same update file comes back.
         pub async fn replace_container(
             &mut self,
@@ -870,8 +885,8 @@ pub mod activation_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The way back of a container that was restored, forked or lost its binding, by its own hand: at most 3 per customer
-        /// in 365 days, more through support and admin.
-        /// Caller: public; the context carries a challenge and is signed by the container's own key.
+        /// in 365 days, more through PushService.RebaseContainer.
+        /// Caller: public; the context carries a challenge and is signed by the container's own key. Limited per address.
         /// Retry: with the same request_id; the same file comes back.
         pub async fn rebase_container(
             &mut self,
@@ -998,7 +1013,7 @@ pub mod activation_service_server {
             tonic::Status,
         >;
         /// Takes a context or receipt from a container: proves what arrived. The answer also says whether updates are pending.
-        /// Caller: public; the file is signed by the container's own key.
+        /// Caller: public; the file is signed by the container's own key. Limited per address.
         /// Retry: always; the same file twice proves nothing new and is no error.
         async fn submit_context(
             &self,
@@ -1020,7 +1035,8 @@ pub mod activation_service_server {
         >;
         /// Moves or lends seats of a licence from one container to another of the same customer; module items go along. The
         /// answer is the update for the old container. The new one gets its part when the old one's receipt proved the leaving.
-        /// Caller: public with the licence's ticket, or support and admin without one.
+        /// Both contexts, or the old one and a serial; the old one must be fresh.
+        /// Caller: public, with the licence's ticket; limited like Activate. Staff: PushService.TransferLicense.
         /// Retry: with the same request_id; the same transfer and file come back.
         async fn transfer_license(
             &self,
@@ -1040,7 +1056,7 @@ pub mod activation_service_server {
         >;
         /// Puts a ticket's licences into a new container in place of a lost one, by the rule of their item (never, once per
         /// period, by hand). The lost container is blocked for good.
-        /// Caller: public, with a ticket; what the rule leaves to hand: support and admin.
+        /// Caller: public, with a ticket; limited like Activate. What the rule leaves to hand: PushService.ReplaceContainer.
         /// Retry: with the same request_id; the same update file comes back.
         async fn replace_container(
             &self,
@@ -1071,8 +1087,8 @@ pub mod activation_service_server {
             tonic::Status,
         >;
         /// The way back of a container that was restored, forked or lost its binding, by its own hand: at most 3 per customer
-        /// in 365 days, more through support and admin.
-        /// Caller: public; the context carries a challenge and is signed by the container's own key.
+        /// in 365 days, more through PushService.RebaseContainer.
+        /// Caller: public; the context carries a challenge and is signed by the container's own key. Limited per address.
         /// Retry: with the same request_id; the same file comes back.
         async fn rebase_container(
             &self,
@@ -2018,6 +2034,102 @@ pub mod push_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// As ActivationService.TransferLicense, from the modified context: no ticket and no context is needed.
+        /// Caller: admin, support.
+        /// Retry: with the same request_id; the same transfer and file come back.
+        pub async fn transfer_license(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TransferLicenseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransferLicenseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.PushService/TransferLicense",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.PushService",
+                        "TransferLicense",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// As ActivationService.ReplaceContainer, also where the rule leaves it to staff. The ticket names what was lost.
+        /// Caller: admin, support.
+        /// Retry: with the same request_id; the same update file comes back.
+        pub async fn replace_container(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplaceContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.PushService/ReplaceContainer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.PushService",
+                        "ReplaceContainer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// As ActivationService.RebaseContainer, beyond the customer's number of rebases.
+        /// Caller: admin, support.
+        /// Retry: with the same request_id; the same file comes back.
+        pub async fn rebase_container(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RebaseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RebaseContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.activation.v1.PushService/RebaseContainer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.activation.v1.PushService",
+                        "RebaseContainer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2083,6 +2195,36 @@ pub mod push_service_server {
             request: tonic::Request<super::WithdrawLicenseRequest>,
         ) -> std::result::Result<
             tonic::Response<super::WithdrawLicenseResponse>,
+            tonic::Status,
+        >;
+        /// As ActivationService.TransferLicense, from the modified context: no ticket and no context is needed.
+        /// Caller: admin, support.
+        /// Retry: with the same request_id; the same transfer and file come back.
+        async fn transfer_license(
+            &self,
+            request: tonic::Request<super::TransferLicenseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransferLicenseResponse>,
+            tonic::Status,
+        >;
+        /// As ActivationService.ReplaceContainer, also where the rule leaves it to staff. The ticket names what was lost.
+        /// Caller: admin, support.
+        /// Retry: with the same request_id; the same update file comes back.
+        async fn replace_container(
+            &self,
+            request: tonic::Request<super::ReplaceContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceContainerResponse>,
+            tonic::Status,
+        >;
+        /// As ActivationService.RebaseContainer, beyond the customer's number of rebases.
+        /// Caller: admin, support.
+        /// Retry: with the same request_id; the same file comes back.
+        async fn rebase_container(
+            &self,
+            request: tonic::Request<super::RebaseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RebaseContainerResponse>,
             tonic::Status,
         >;
     }
@@ -2374,6 +2516,141 @@ pub mod push_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WithdrawLicenseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.PushService/TransferLicense" => {
+                    #[allow(non_camel_case_types)]
+                    struct TransferLicenseSvc<T: PushService>(pub Arc<T>);
+                    impl<
+                        T: PushService,
+                    > tonic::server::UnaryService<super::TransferLicenseRequest>
+                    for TransferLicenseSvc<T> {
+                        type Response = super::TransferLicenseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TransferLicenseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PushService>::transfer_license(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TransferLicenseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.PushService/ReplaceContainer" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaceContainerSvc<T: PushService>(pub Arc<T>);
+                    impl<
+                        T: PushService,
+                    > tonic::server::UnaryService<super::ReplaceContainerRequest>
+                    for ReplaceContainerSvc<T> {
+                        type Response = super::ReplaceContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplaceContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PushService>::replace_container(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaceContainerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.activation.v1.PushService/RebaseContainer" => {
+                    #[allow(non_camel_case_types)]
+                    struct RebaseContainerSvc<T: PushService>(pub Arc<T>);
+                    impl<
+                        T: PushService,
+                    > tonic::server::UnaryService<super::RebaseContainerRequest>
+                    for RebaseContainerSvc<T> {
+                        type Response = super::RebaseContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RebaseContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PushService>::rebase_container(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RebaseContainerSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

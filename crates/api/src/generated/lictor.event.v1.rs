@@ -144,7 +144,7 @@ pub struct LicenseWithdrawn {
 pub struct ActivationCompleted {
     #[prost(string, tag = "1")]
     pub activation_id: ::prost::alloc::string::String,
-    /// activate, push or withdraw.
+    /// activate, push, withdraw, return, depart, arrive, renew or replace.
     #[prost(string, tag = "2")]
     pub kind: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]

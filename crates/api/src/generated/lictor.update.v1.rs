@@ -77,6 +77,9 @@ pub struct Container {
     pub first_seen_at: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "10")]
     pub last_contact_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its newest context came from inside a virtual machine.
+    #[prost(bool, tag = "11")]
+    pub virtual_machine: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Segment {

@@ -27,5 +27,8 @@ pub static ACCESS: AccessTable = &[
     ("/lictor.activation.v1.PushService/CreatePush", PUSHERS),
     ("/lictor.activation.v1.PushService/GetPendingUpdate", PUSHERS),
     ("/lictor.activation.v1.PushService/WithdrawLicense", PUSHERS),
+    ("/lictor.activation.v1.PushService/TransferLicense", AnyOf(&[Admin, Support])),
+    ("/lictor.activation.v1.PushService/ReplaceContainer", AnyOf(&[Admin, Support])),
+    ("/lictor.activation.v1.PushService/RebaseContainer", AnyOf(&[Admin, Support])),
     ("/lictor.event.v1.EventFeedService/ListEvents", AnyOf(&[Service, Admin, Auditor])),
 ];

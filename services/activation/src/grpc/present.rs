@@ -37,6 +37,9 @@ pub(super) fn activation(saga: &Saga) -> wire::Activation {
         ticket: saga.ticket_masked.clone(),
         reason: saga.problem.as_ref().map(|problem| problem.message.clone()).unwrap_or_default(),
         created_at: Some(timestamp(saga.created_at)),
+        waits_for: String::new(),
+        next_attempt_at: None,
+        transfer_id: String::new(),
     }
 }
 

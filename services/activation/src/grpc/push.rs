@@ -103,6 +103,27 @@ impl PushService for Counter {
     ) -> Result<Response<lictor_api::activation::v1::ListActivationsResponse>, Status> {
         Err(Status::unimplemented("ListActivations is not served yet"))
     }
+
+    async fn transfer_license(
+        &self,
+        _: Request<lictor_api::activation::v1::TransferLicenseRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::TransferLicenseResponse>, Status> {
+        Err(Status::unimplemented("TransferLicense is not served yet"))
+    }
+
+    async fn replace_container(
+        &self,
+        _: Request<lictor_api::activation::v1::ReplaceContainerRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::ReplaceContainerResponse>, Status> {
+        Err(Status::unimplemented("ReplaceContainer is not served yet"))
+    }
+
+    async fn rebase_container(
+        &self,
+        _: Request<lictor_api::activation::v1::RebaseContainerRequest>,
+    ) -> Result<Response<lictor_api::activation::v1::RebaseContainerResponse>, Status> {
+        Err(Status::unimplemented("RebaseContainer is not served yet"))
+    }
 }
 
 /// A request to push.

@@ -27,6 +27,7 @@ pub(crate) fn container(chain: &Chain) -> wire::Container {
         suspicion: chain.suspicions.iter().map(|suspicion| suspicion.name().to_owned()).collect(),
         first_seen_at: Some(convert::timestamp(chain.first_seen_at)),
         last_contact_at: Some(convert::timestamp(chain.last_contact_at)),
+        virtual_machine: chain.identity.profile.virtual_machine,
     }
 }
 
