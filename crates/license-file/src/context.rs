@@ -12,7 +12,7 @@ use crate::device::{DeviceCounters, DeviceKeys, DeviceProfile};
 use crate::evidence::Evidence;
 use crate::frame::{self, FileType, Frame, SectionType};
 use crate::limits::{MAX_EVIDENCE, MAX_SEGMENT_HASHES, MAX_SEGMENTS, MAX_SERIAL_BYTES};
-use crate::segment::read_firm;
+use crate::segment::{Question, read_firm};
 use crate::state::VendorState;
 use crate::verdict::SegmentResult;
 use crate::version::RuntimeVersion;
@@ -142,6 +142,12 @@ impl Context {
             virtual_machine: self.virtual_machine,
             runtime: self.runtime,
         }
+    }
+
+    /// What a rebase has to answer; none without a challenge of the vendor.
+    #[must_use]
+    pub fn question(&self) -> Option<Question> {
+        self.vendor_nonce.map(|challenge| Question { device_nonce: self.device_nonce, challenge })
     }
 
     /// Whether this is a receipt.

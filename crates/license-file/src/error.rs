@@ -97,6 +97,9 @@ pub enum FileError {
         /// The signed segment of the file, kept as evidence.
         other: Vec<u8>,
     },
+    /// A rebase that does not answer a context with a challenge which this container wrote in its present epoch.
+    #[error("the rebase in the file answers no question of this container")]
+    NotAnAnswer,
     /// The segments inside the file do not follow each other.
     #[error("the updates in the file do not follow each other")]
     BadSequence,
@@ -138,7 +141,9 @@ impl FileError {
             Self::TooLarge { .. } => ErrorCode::LimitExceeded,
             Self::TooNew { .. } | Self::UnknownCritical(_) | Self::RuntimeTooOld { .. } => ErrorCode::FileTooNew,
             Self::Unreadable | Self::Forged(_) | Self::Root(_) => ErrorCode::FileForged,
-            Self::WrongContainer | Self::WrongVendor { .. } | Self::WrongEpoch { .. } => ErrorCode::FileForOther,
+            Self::WrongContainer | Self::WrongVendor { .. } | Self::WrongEpoch { .. } | Self::NotAnAnswer => {
+                ErrorCode::FileForOther
+            }
             Self::Gap { .. } => ErrorCode::UpdateGap,
             Self::Fork { .. } => ErrorCode::UpdateForked,
             Self::BindingNotAllowed { .. } => ErrorCode::BindingForbidden,
@@ -162,6 +167,7 @@ impl FileError {
             Self::Unreadable | Self::Forged(_) | Self::Root(_) => "get the file from the vendor again",
             Self::WrongContainer | Self::WrongVendor { .. } => "use the file with the container that it was made for",
             Self::WrongEpoch { .. } | Self::Gap { .. } => "create a context file and ask the vendor for an update",
+            Self::NotAnAnswer => "create a context with a new challenge of the vendor and ask for the rebase again",
             Self::Fork { .. } => "send a context file to the vendor, who can put the chain right",
             Self::BadSequence => "import the file as the vendor sent it",
             Self::BindingNotAllowed { .. } => "ask the vendor to allow this kind of container, or use another one",
@@ -183,6 +189,7 @@ impl FileError {
             Self::WrongEpoch { .. } => VerdictCode::WrongEpoch,
             Self::Gap { .. } => VerdictCode::Gap,
             Self::Fork { .. } => VerdictCode::Fork,
+            Self::NotAnAnswer => VerdictCode::StaleAnswer,
             Self::BadSequence => VerdictCode::BadSequence,
             Self::RuntimeTooOld { .. } => VerdictCode::RuntimeTooOld,
             Self::BindingNotAllowed { .. } => VerdictCode::BindingNotAllowed,

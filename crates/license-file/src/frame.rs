@@ -102,11 +102,14 @@ pub enum SectionType {
     Segment,
     /// A whole context file inside a modified context.
     Context,
+    /// A segment that begins a new epoch. A section of its own, so that a program from before there were rebases
+    /// asks for an upgrade instead of calling the file forged.
+    Rebase,
 }
 
 impl SectionType {
-    const ALL: [SectionType; 4] =
-        [SectionType::Envelope, SectionType::Root, SectionType::Segment, SectionType::Context];
+    const ALL: [SectionType; 5] =
+        [SectionType::Envelope, SectionType::Root, SectionType::Segment, SectionType::Context, SectionType::Rebase];
 
     const fn number(self) -> u16 {
         match self {
@@ -114,6 +117,7 @@ impl SectionType {
             SectionType::Root => 2,
             SectionType::Segment => 3,
             SectionType::Context => 4,
+            SectionType::Rebase => 5,
         }
     }
 }
@@ -192,6 +196,12 @@ impl<'b> Frame<'b> {
     /// The sections of one type, in their order.
     pub fn all(&self, wanted: SectionType) -> impl Iterator<Item = &'b [u8]> + '_ {
         self.sections.iter().filter(move |(found, _)| *found == wanted).map(|(_, bytes)| *bytes)
+    }
+
+    /// The sections that hold segments, in their order.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (SectionType, &'b [u8])> + '_ {
+        let segments = |kind: SectionType| matches!(kind, SectionType::Segment | SectionType::Rebase);
+        self.sections.iter().copied().filter(move |(kind, _)| segments(*kind))
     }
 
     /// The only section of one type.

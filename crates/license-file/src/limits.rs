@@ -24,6 +24,11 @@ pub const MAX_OPERATIONS: usize = 256;
 pub const MAX_PENDING: usize = 64;
 /// Most heads that one checkpoint may accept.
 pub const MAX_ACCEPTED_HEADS: usize = 4096;
+/// Most epochs that one rebase may lead on from where the container stands. The vendor's chain moves by one epoch at a
+/// time; a container that was restored from a backup may have missed a few of them.
+pub const MAX_EPOCH_STEP: u32 = 16;
+/// Most contexts with a challenge that a container remembers to have written; a rebase must answer one of them.
+pub const MAX_QUESTIONS: usize = 16;
 /// Most segment hashes that a container keeps since its last checkpoint.
 pub const MAX_SEGMENT_HASHES: usize = 4096;
 /// Most pieces of evidence that a container keeps; the oldest go first.

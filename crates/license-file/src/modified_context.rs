@@ -59,7 +59,7 @@ impl ModifiedContext {
         let envelope = Envelope::seal(&manifest, signers)?.to_bytes();
         let mut sections: Vec<(SectionType, &[u8])> = vec![(SectionType::Envelope, &envelope)];
         sections.extend(self.confirmed.iter().map(|bytes| (SectionType::Context, bytes.as_slice())));
-        sections.extend(self.pending.iter().map(|bytes| (SectionType::Segment, bytes.as_slice())));
+        sections.extend(self.pending.iter().map(|bytes| (Segment::section_of(bytes), bytes.as_slice())));
         Ok(frame::build(FileType::ModifiedContext, &sections)?)
     }
 
@@ -69,11 +69,16 @@ impl ModifiedContext {
     /// When the file is damaged, not signed by the vendor, or its parts do not fit each other.
     pub fn read(file: &[u8], root: &TrustedRoot) -> Result<Self, FileError> {
         let frame = Frame::parse_as(file, FileType::ModifiedContext)?;
-        frame.allow(&[(SectionType::Envelope, 1), (SectionType::Context, 1), (SectionType::Segment, MAX_SEGMENTS)])?;
+        frame.allow(&[
+            (SectionType::Envelope, 1),
+            (SectionType::Context, 1),
+            (SectionType::Segment, MAX_SEGMENTS),
+            (SectionType::Rebase, 1),
+        ])?;
         let envelope = Envelope::from_bytes(frame.only(SectionType::Envelope)?)?;
         let manifest: Manifest = root.open(&envelope)?;
         let confirmed = frame.all(SectionType::Context).next().map(<[u8]>::to_vec);
-        let pending: Vec<_> = frame.all(SectionType::Segment).map(<[u8]>::to_vec).collect();
+        let pending: Vec<_> = frame.segments().map(|(_, bytes)| bytes.to_vec()).collect();
         let segments: Vec<_> = pending.iter().map(|bytes| Digest::of(bytes)).collect();
         if confirmed.as_deref().map(Digest::of) != manifest.context || segments != manifest.segments {
             return Err(FileError::Damaged("its parts are not the ones that were signed"));

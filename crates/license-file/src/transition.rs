@@ -86,8 +86,9 @@ pub(crate) fn advance(state: &mut VendorState, segment: Digest) -> Result<(), Fi
     Ok(())
 }
 
-/// Moves the position of a state behind a checkpoint, from wherever it was.
-pub(crate) fn advance_by_checkpoint(state: &mut VendorState, header: &SegmentHeader, segment: Digest) {
+/// Moves the position of a state behind a segment that carries a whole state, from wherever it was.
+pub(crate) fn advance_to(state: &mut VendorState, header: &SegmentHeader, segment: Digest) {
+    state.epoch = header.epoch;
     state.counter = header.to;
     state.head = next_head(state.epoch, &header.previous_head, &segment);
     state.base_counter = state.counter;

@@ -23,7 +23,7 @@ pub fn build(roots: &[Vec<u8>], segments: &[Vec<u8>]) -> Result<Vec<u8>, FileErr
         return Err(FileError::TooLarge { what: "the number of segments", limit: MAX_SEGMENTS });
     }
     let roots = roots.iter().map(|bytes| (SectionType::Root, bytes.as_slice()));
-    let segments = segments.iter().map(|bytes| (SectionType::Segment, bytes.as_slice()));
+    let segments = segments.iter().map(|bytes| (Segment::section_of(bytes), bytes.as_slice()));
     frame::build(FileType::Update, &roots.chain(segments).collect::<Vec<_>>())
 }
 
@@ -69,6 +69,10 @@ pub struct UpdateInfo {
     pub to: u64,
     /// Number of segments.
     pub segments: usize,
+    /// Epoch of the chain that its segments belong to.
+    pub epoch: u32,
+    /// Whether it begins with a rebase.
+    pub rebase: bool,
     /// When its last segment was issued.
     pub issued_at: Timestamp,
 }
@@ -81,7 +85,8 @@ impl<'b> UpdateFile<'b> {
     pub fn read(file: &'b [u8]) -> Result<Self, FileError> {
         let frame = parse(file)?;
         let roots: Vec<_> = frame.all(SectionType::Root).collect();
-        let segments = frame.all(SectionType::Segment).map(Segment::read).collect::<Result<Vec<_>, _>>()?;
+        let segments = frame.segments().map(|(section, bytes)| Segment::read_from(section, bytes));
+        let segments = segments.collect::<Result<Vec<_>, _>>()?;
         if roots.is_empty() && segments.is_empty() {
             return Err(FileError::Damaged("it holds no update"));
         }
@@ -98,6 +103,8 @@ impl<'b> UpdateFile<'b> {
             from: first.from,
             to: last.to,
             segments: self.segments.len(),
+            epoch: last.epoch,
+            rebase: first.is_rebase(),
             issued_at: last.issued_at,
         })
     }
@@ -105,6 +112,9 @@ impl<'b> UpdateFile<'b> {
 
 fn parse(file: &[u8]) -> Result<Frame<'_>, FileError> {
     let frame = Frame::parse_as(file, FileType::Update)?;
-    frame.allow(&[(SectionType::Root, MAX_ROOTS), (SectionType::Segment, MAX_SEGMENTS)])?;
+    frame.allow(&[(SectionType::Root, MAX_ROOTS), (SectionType::Segment, MAX_SEGMENTS), (SectionType::Rebase, 1)])?;
+    if frame.segments().count() > MAX_SEGMENTS {
+        return Err(FileError::TooLarge { what: "the number of segments", limit: MAX_SEGMENTS });
+    }
     Ok(frame)
 }

@@ -62,6 +62,8 @@ verdicts! {
     BindingNotAllowed = 14, "binding-not-allowed";
     /// An operation does not fit the state.
     NotApplicable = 15, "not-applicable";
+    /// A rebase that answers no context which the container remembers.
+    StaleAnswer = 16, "stale-answer";
 }
 
 impl Canonical for VerdictCode {

@@ -102,6 +102,13 @@ impl Envelope {
         cbor::decode(bytes)
     }
 
+    /// The stated kind of payload of an envelope's bytes, without reading the rest; none when they do not begin like one.
+    #[must_use]
+    pub fn peek_type(bytes: &[u8]) -> Option<&str> {
+        let mut reader = Reader::new(bytes);
+        reader.fields().ok()?.required(0, |r| r.text(MAX_TYPE_BYTES)).ok()
+    }
+
     /// The encoding of the envelope.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -18,6 +18,7 @@ mod key;
 mod role;
 mod root;
 mod signer;
+mod time;
 mod trusted;
 
 pub use certificate::{LeaseCertificate, LeaseLimits};
@@ -28,4 +29,5 @@ pub use key::{KeyId, PublicKey, Signature};
 pub use role::Role;
 pub use root::{MAX_KEYS_PER_ROLE, MAX_ROOT_BYTES, RoleKey, RoleRule, RootDocument};
 pub use signer::{Signer, SignerError};
+pub use time::{MAX_TIME_NONCE_BYTES, MIN_TIME_NONCE_BYTES, TimeStatement};
 pub use trusted::{MAX_ROOT_STEPS, TrustedRoot};

@@ -13,7 +13,7 @@ pub enum Role {
     Policy,
     /// Time statements.
     Time,
-    /// Reserved: rebases after a fork or a restore.
+    /// Rebases after a fork or a restore.
     Support,
     /// Certificates of the lease keys of licence servers.
     LeaseCertifier,

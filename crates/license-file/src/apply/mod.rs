@@ -8,6 +8,7 @@
 //! caller's journal each time. It stops at the first segment that does not fit the state; the steps before it hold.
 
 mod position;
+mod rebase;
 mod step;
 
 use std::collections::VecDeque;
@@ -22,7 +23,7 @@ use crate::FileError;
 use crate::device::DeviceProfile;
 use crate::roots;
 use crate::seal::SealingKey;
-use crate::segment::{Body, Segment, SegmentHeader};
+use crate::segment::{Body, Question, Segment, SegmentHeader};
 use crate::state::VendorState;
 use crate::transition::Surroundings;
 use crate::update::UpdateFile;
@@ -55,17 +56,41 @@ pub struct Import {
 /// # Errors
 /// The first reason to refuse the whole file. Nothing was changed.
 pub fn verify(file: &[u8], device: Device<'_>, root: &TrustedRoot, state: &VendorState) -> Result<Import, FileError> {
+    verify_answering(file, device, root, state, &[])
+}
+
+/// The same for a container that has asked for a rebase. `questions` are the contexts with a challenge that it wrote for
+/// this firm in its present epoch and remembers; only a rebase that answers one of them is taken. After the rebase all of
+/// them are spent.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_answering(
+    file: &[u8],
+    device: Device<'_>,
+    root: &TrustedRoot,
+    state: &VendorState,
+    questions: &[Question],
+) -> Result<Import, FileError> {
     let update = UpdateFile::read(file)?;
     let newest = roots::follow(root, &update.roots)?;
     let heads = position::KnownHeads::of(state);
+    let rebase = rebase::ahead(&update.segments, state);
+    let epoch = rebase.map_or(state.epoch, |segment| segment.header().epoch);
     for segment in &update.segments {
         // What was applied before is known by its hash; its key may have been retired since.
         if !heads.contains(segment) {
-            verify_segment(segment, device.profile, &newest, state)?;
+            verify_segment(segment, device.profile, &newest, state, epoch)?;
         }
     }
     require_sequence(&update.segments)?;
-    let located = position::locate(&update.segments, state, &heads)?;
+    let located = match rebase {
+        Some(segment) => {
+            rebase::check(segment, device.profile, state, questions)?;
+            position::Located { skipped: Vec::new(), apply: update.segments.iter().collect() }
+        }
+        None => position::locate(&update.segments, state, &heads)?,
+    };
     let mut waiting = VecDeque::new();
     for segment in located.apply {
         let body = open(segment, device)?;
@@ -154,6 +179,7 @@ fn verify_segment(
     profile: &DeviceProfile,
     root: &TrustedRoot,
     state: &VendorState,
+    epoch: u32,
 ) -> Result<(), FileError> {
     let header = segment.header();
     if let Err(error) = segment.verify(root) {
@@ -166,7 +192,7 @@ fn verify_segment(
     if header.container_id != state.container_id || header.device_keys != profile.keys.id() {
         return Err(FileError::WrongContainer);
     }
-    if header.epoch != state.epoch {
+    if header.epoch != epoch {
         return Err(FileError::WrongEpoch { have: state.epoch, found: header.epoch });
     }
     Ok(())

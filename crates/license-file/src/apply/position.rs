@@ -74,7 +74,7 @@ fn refusal(first: &Segment, ahead: &[Segment], state: &VendorState, known: &Know
         return fork(first, known);
     }
     let other_history = |segment: &&Segment| match &segment.header().kind {
-        SegmentKind::Ordinary => false,
+        SegmentKind::Ordinary | SegmentKind::Rebase { .. } => false,
         SegmentKind::Checkpoint { accepts } => {
             accepts.iter().any(|(counter, head)| *counter == state.counter && *head != state.head)
         }

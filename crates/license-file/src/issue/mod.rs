@@ -5,5 +5,7 @@
 //! plan's randomness was an argument and Ed25519 adds none.
 
 mod plan;
+mod rebase;
 
 pub use plan::{SegmentPlan, Terms, plan, plan_checkpoint, sign_payload};
+pub use rebase::{plan_rebase, sign_rebase};

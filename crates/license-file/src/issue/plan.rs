@@ -20,7 +20,7 @@ use crate::transition::{self, Surroundings};
 use crate::version::RuntimeVersion;
 
 /// Room for the envelope around a payload with all its signatures.
-const ENVELOPE_BYTES: usize = 2048;
+pub(super) const ENVELOPE_BYTES: usize = 2048;
 
 /// What a segment says besides its operations.
 #[derive(Clone, Debug)]
@@ -72,14 +72,15 @@ pub fn plan(
     next.counter = after(state)?;
     let digest = sized_digest(&next)?;
     let body = Body { content: Content::Operations(operations), state_digest: digest, note: terms.note.clone() };
-    let payload = seal_body(state, profile, SegmentKind::Ordinary, &body, terms)?;
+    let header = header(state, profile, SegmentKind::Ordinary, Digest::of(&cbor::encode(&body)), terms)?;
+    let payload = seal_under(&header, profile, &body, terms)?;
     if payload.len() + ENVELOPE_BYTES > MAX_SEGMENT_BYTES {
         return Err(FileError::TooLarge { what: "the segment", limit: MAX_SEGMENT_BYTES });
     }
     let hash = Digest::of(&payload);
     next.counter = state.counter;
     transition::advance(&mut next, hash)?;
-    Ok(finish(state, next, payload, hash))
+    Ok(finish(&header, next, payload, hash))
 }
 
 /// Plans a checkpoint on top of `state`: it does `operations` and then carries the whole state, so that a container at
@@ -99,10 +100,7 @@ pub fn plan_checkpoint(
 ) -> Result<SegmentPlan, FileError> {
     let around = surroundings(state, profile, root, operations, terms)?;
     let (mut next, _) = transition::operations(state, operations, around)?;
-    let named: BTreeMap<_, _> = product_keys.iter().map(|(product, key)| (*product, key.fingerprint())).collect();
-    if named != next.product_keys {
-        return Err(FileError::Operation("a checkpoint must carry exactly the product keys of the state"));
-    }
+    named_keys(&next, product_keys)?;
     let accepts: BTreeSet<_> = accepts.iter().copied().collect();
     if accepts.len() > MAX_ACCEPTED_HEADS {
         return Err(FileError::TooLarge { what: "the number of accepted heads", limit: MAX_ACCEPTED_HEADS });
@@ -126,8 +124,8 @@ pub fn plan_checkpoint(
         return Err(FileError::TooLarge { what: "the checkpoint", limit: MAX_CHECKPOINT_BYTES });
     }
     let hash = Digest::of(&payload);
-    transition::advance_by_checkpoint(&mut next, &header, hash);
-    Ok(finish(state, next, payload, hash))
+    transition::advance_to(&mut next, &header, hash);
+    Ok(finish(&header, next, payload, hash))
 }
 
 /// Signs the payload of a plan and gives the segment as it travels. After the retirement of a key the same payload may
@@ -139,7 +137,7 @@ pub fn sign_payload(payload: &[u8], signers: &[&dyn Signer]) -> Result<Vec<u8>, 
     Ok(Envelope::sign(SegmentPayload::PAYLOAD_TYPE, payload.to_vec(), signers)?.to_bytes())
 }
 
-fn surroundings<'a>(
+pub(super) fn surroundings<'a>(
     state: &VendorState,
     profile: &'a DeviceProfile,
     root: &'a TrustedRoot,
@@ -161,11 +159,23 @@ fn surroundings<'a>(
     Ok(Surroundings { profile, certifier: Some(root) })
 }
 
+/// The keys that are carried must be those that the state names, no more and no less.
+pub(super) fn named_keys(
+    state: &VendorState,
+    product_keys: &BTreeMap<ProductCode, ProductKey>,
+) -> Result<(), FileError> {
+    let named: BTreeMap<_, _> = product_keys.iter().map(|(product, key)| (*product, key.fingerprint())).collect();
+    if named == state.product_keys {
+        return Ok(());
+    }
+    Err(FileError::Operation("a whole state must carry exactly the product keys that it names"))
+}
+
 fn after(state: &VendorState) -> Result<u64, FileError> {
     state.counter.checked_add(1).ok_or(FileError::Operation("the counter is at its end"))
 }
 
-fn sized_digest(state: &VendorState) -> Result<Digest, FileError> {
+pub(super) fn sized_digest(state: &VendorState) -> Result<Digest, FileError> {
     // One more hash will join the state; the limit leaves room for it.
     if state.encode()?.len() + 64 > MAX_STATE_BYTES {
         return Err(FileError::TooLarge { what: "the state of the container", limit: MAX_STATE_BYTES });
@@ -197,18 +207,7 @@ fn header(
     })
 }
 
-fn seal_body(
-    state: &VendorState,
-    profile: &DeviceProfile,
-    kind: SegmentKind,
-    body: &Body,
-    terms: &Terms,
-) -> Result<Vec<u8>, FileError> {
-    let header = header(state, profile, kind, Digest::of(&cbor::encode(body)), terms)?;
-    seal_under(&header, profile, body, terms)
-}
-
-fn seal_under(
+pub(super) fn seal_under(
     header: &SegmentHeader,
     profile: &DeviceProfile,
     body: &Body,
@@ -219,13 +218,13 @@ fn seal_under(
     Ok(cbor::encode(&SegmentPayload::new(header.clone(), encapsulated, sealed)))
 }
 
-fn finish(state: &VendorState, predicted: VendorState, payload: Vec<u8>, hash: Digest) -> SegmentPlan {
+pub(super) fn finish(header: &SegmentHeader, predicted: VendorState, payload: Vec<u8>, hash: Digest) -> SegmentPlan {
     SegmentPlan {
         payload,
         hash,
-        from: state.counter,
-        to: predicted.counter,
-        previous_head: state.head,
+        from: header.from,
+        to: header.to,
+        previous_head: header.previous_head,
         head: predicted.head,
         predicted,
     }

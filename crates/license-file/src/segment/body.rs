@@ -7,6 +7,7 @@ use lictor_signing::cbor::{Canonical, CborError, Reader, Writer};
 
 use super::operation::{MAX_CERTIFICATE_BYTES, Operation, ProductKey, read_license, write_license};
 use crate::chain::Digest;
+use crate::device::DeviceCounters;
 use crate::limits::{MAX_ENTRIES, MAX_NOTE_BYTES, MAX_OPERATIONS, MAX_PRODUCT_KEYS};
 use crate::state::Entry;
 
@@ -17,6 +18,13 @@ pub enum Content {
     Operations(Vec<Operation>),
     /// The whole vendor-owned state, in place of whatever was there.
     Checkpoint(Checkpoint),
+    /// The same, and what the container must at least have counted: a restored one may have forgotten.
+    Rebase {
+        /// The whole vendor-owned state.
+        state: Checkpoint,
+        /// The device-owned counters that the vendor has seen. They merge into the container's own, and only raise them.
+        floor: DeviceCounters,
+    },
 }
 
 /// The vendor-owned state as a checkpoint carries it.
@@ -48,28 +56,31 @@ impl Canonical for Body {
                 Content::Operations(list) => {
                     fields.field(0, |w| w.list(list, |w, operation| operation.write(w)));
                 }
-                Content::Checkpoint(checkpoint) => fields.field(1, |w| checkpoint.write(w)),
+                Content::Checkpoint(state) | Content::Rebase { state, .. } => fields.field(1, |w| state.write(w)),
             }
             fields.field(2, |w| self.state_digest.write(w));
             let note = (!self.note.is_empty()).then_some(&self.note);
             fields.option(3, note, |w, note| w.text(note));
+            if let Content::Rebase { floor, .. } = &self.content {
+                fields.field(4, |w| floor.write(w));
+            }
         });
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         let mut fields = reader.fields()?;
         let operations = fields.optional(0, |r| r.list(MAX_OPERATIONS, Operation::read))?;
-        let content = match operations {
-            Some(list) => Content::Operations(list),
-            None => Content::Checkpoint(fields.required(1, Checkpoint::read)?),
-        };
-        let body = Self {
-            content,
-            state_digest: fields.required(2, Digest::read)?,
-            note: fields.optional(3, |r| r.text(MAX_NOTE_BYTES))?.unwrap_or_default().to_owned(),
-        };
+        let state = if operations.is_none() { Some(fields.required(1, Checkpoint::read)?) } else { None };
+        let state_digest = fields.required(2, Digest::read)?;
+        let note = fields.optional(3, |r| r.text(MAX_NOTE_BYTES))?.unwrap_or_default().to_owned();
+        let floor = if state.is_some() { fields.optional(4, DeviceCounters::read)? } else { None };
         fields.end()?;
-        Ok(body)
+        let content = match (state, floor) {
+            (Some(state), Some(floor)) => Content::Rebase { state, floor },
+            (Some(state), None) => Content::Checkpoint(state),
+            (None, _) => Content::Operations(operations.unwrap_or_default()),
+        };
+        Ok(Self { content, state_digest, note })
     }
 }
 

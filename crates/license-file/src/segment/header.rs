@@ -24,6 +24,37 @@ pub enum SegmentKind {
         /// Counters and heads that a container may stand at, ascending. The header's own `from` may be among them.
         accepts: Vec<(u64, Digest)>,
     },
+    /// Into a new epoch, from wherever the container stands, by carrying the whole vendor-owned state.
+    Rebase {
+        /// Head at which the vendor closed the chain of the epoch before.
+        closes: Digest,
+        /// The context that this answers.
+        answers: Question,
+    },
+}
+
+/// What makes a context a question that only one rebase can answer: random bytes of both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Random bytes of the container, see [`crate::context::Context::device_nonce`].
+    pub device_nonce: [u8; 16],
+    /// The challenge that the vendor had given for the context.
+    pub challenge: [u8; 32],
+}
+
+impl Canonical for Question {
+    fn write(&self, writer: &mut Writer) {
+        writer.array(2);
+        writer.bytes(&self.device_nonce);
+        writer.bytes(&self.challenge);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        if reader.array(2)? != 2 {
+            return Err(CborError::Value("a question has two parts"));
+        }
+        Ok(Self { device_nonce: reader.fixed()?, challenge: reader.fixed()? })
+    }
 }
 
 /// The header: who it is for, where it belongs in the chain, and what a reader must be able to do.
@@ -58,16 +89,23 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    /// Whether a container at this position may apply the segment.
+    /// Whether a container at this position may apply the segment. A rebase asks for more than a position, see
+    /// [`crate::apply::verify_answering`].
     #[must_use]
     pub fn accepts(&self, counter: u64, head: &Digest) -> bool {
         if self.from == counter && self.previous_head == *head {
             return true;
         }
         match &self.kind {
-            SegmentKind::Ordinary => false,
+            SegmentKind::Ordinary | SegmentKind::Rebase { .. } => false,
             SegmentKind::Checkpoint { accepts } => accepts.contains(&(counter, *head)),
         }
+    }
+
+    /// Whether it begins a new epoch.
+    #[must_use]
+    pub const fn is_rebase(&self) -> bool {
+        matches!(self.kind, SegmentKind::Rebase { .. })
     }
 
     fn check(&self) -> Result<(), CborError> {
@@ -79,6 +117,9 @@ impl SegmentHeader {
             if !ascending || accepts.iter().any(|(counter, _)| *counter > self.from) {
                 return Err(CborError::Value("accepted heads must ascend and lie before the checkpoint"));
             }
+        }
+        if self.is_rebase() && (self.from != 0 || self.epoch == 0) {
+            return Err(CborError::Value("a rebase is the first segment of a later epoch"));
         }
         if !self.critical.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(CborError::Value("critical extensions must ascend"));
@@ -119,6 +160,13 @@ impl Canonical for SegmentHeader {
                     w.bytes(bytes);
                 }
             });
+            if let SegmentKind::Rebase { closes, answers } = &self.kind {
+                fields.field(13, |w| {
+                    w.array(2);
+                    closes.write(w);
+                    answers.write(w);
+                });
+            }
         });
     }
 
@@ -144,8 +192,18 @@ impl Canonical for SegmentHeader {
         })?;
         let critical = fields.optional(11, |r| r.list(MAX_CRITICAL, Reader::u32))?.unwrap_or_default();
         let extensions = fields.optional(12, read_extensions)?.unwrap_or_default();
+        let rebase = fields.optional(13, |r| {
+            if r.array(2)? != 2 {
+                return Err(CborError::Value("a rebase has two parts"));
+            }
+            Ok(SegmentKind::Rebase { closes: Digest::read(r)?, answers: Question::read(r)? })
+        })?;
         fields.end()?;
-        let kind = accepts.map_or(SegmentKind::Ordinary, |accepts| SegmentKind::Checkpoint { accepts });
+        let kind = match (accepts, rebase) {
+            (Some(_), Some(_)) => return Err(CborError::Value("a segment has one kind")),
+            (Some(accepts), None) => SegmentKind::Checkpoint { accepts },
+            (None, rebase) => rebase.unwrap_or(SegmentKind::Ordinary),
+        };
         let header = Self {
             container_id,
             firm_code,

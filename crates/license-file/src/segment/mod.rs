@@ -11,12 +11,13 @@ use lictor_signing::{Envelope, PayloadType, Role, SignedPayload};
 pub(crate) use body::read_entries;
 pub use body::{Body, Checkpoint, Content};
 pub(crate) use header::read_firm;
-pub use header::{SegmentHeader, SegmentKind};
+pub use header::{Question, SegmentHeader, SegmentKind};
 pub(crate) use operation::{MAX_CERTIFICATE_BYTES, read_license, read_part, write_license, write_part};
 pub use operation::{Operation, ProductKey};
 
 use crate::FileError;
 use crate::chain::{Digest, next_head};
+use crate::frame::SectionType;
 use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_SEGMENT_BYTES};
 use crate::seal::SealingKey;
 
@@ -49,8 +50,13 @@ impl SegmentPayload {
             return Err(FileError::DigestMismatch);
         }
         let body: Body = cbor::decode(&plain)?;
-        let checkpoint = matches!(body.content, Content::Checkpoint(_));
-        if checkpoint != matches!(self.header.kind, SegmentKind::Checkpoint { .. }) {
+        let fits = matches!(
+            (&body.content, &self.header.kind),
+            (Content::Operations(_), SegmentKind::Ordinary)
+                | (Content::Checkpoint(_), SegmentKind::Checkpoint { .. })
+                | (Content::Rebase { .. }, SegmentKind::Rebase { .. })
+        );
+        if !fits {
             return Err(FileError::Damaged("header and body of a segment are of different kinds"));
         }
         Ok(body)
@@ -91,6 +97,34 @@ impl Canonical for SegmentPayload {
     }
 }
 
+/// What is signed of a rebase: built like every segment, but of a type and a role of its own. So the issue key, which
+/// is online, can never begin a new epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RebasePayload(pub SegmentPayload);
+
+impl SignedPayload for RebasePayload {
+    const PAYLOAD_TYPE: PayloadType = PayloadType::new("application/vnd.lictor.rebase.v1+cbor");
+    const ROLE: Option<Role> = Some(Role::Support);
+
+    fn firm_code(&self) -> u32 {
+        self.0.firm_code()
+    }
+
+    fn signed_at(&self) -> Option<lictor_clock::Timestamp> {
+        self.0.signed_at()
+    }
+}
+
+impl Canonical for RebasePayload {
+    fn write(&self, writer: &mut Writer) {
+        self.0.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        SegmentPayload::read(reader).map(Self)
+    }
+}
+
 /// A segment as read from a file or a store. Its header is not trusted before [`Segment::verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -109,13 +143,17 @@ impl Segment {
             return Err(FileError::TooLarge { what: "a segment", limit: MAX_CHECKPOINT_BYTES });
         }
         let envelope = Envelope::from_bytes(bytes)?;
-        if envelope.payload_type() != SegmentPayload::PAYLOAD_TYPE.name() {
+        let is_rebase = envelope.payload_type() == RebasePayload::PAYLOAD_TYPE.name();
+        if !is_rebase && envelope.payload_type() != SegmentPayload::PAYLOAD_TYPE.name() {
             return Err(FileError::Forged(lictor_signing::VerifyError::WrongType {
                 expected: SegmentPayload::PAYLOAD_TYPE.name(),
                 found: envelope.payload_type().to_owned(),
             }));
         }
         let payload: SegmentPayload = cbor::decode(envelope.unverified_payload())?;
+        if payload.header.is_rebase() != is_rebase {
+            return Err(FileError::Damaged("header and type of a segment are of different kinds"));
+        }
         let ordinary = matches!(payload.header.kind, SegmentKind::Ordinary);
         if ordinary && bytes.len() > MAX_SEGMENT_BYTES {
             return Err(FileError::TooLarge { what: "a segment", limit: MAX_SEGMENT_BYTES });
@@ -124,18 +162,51 @@ impl Segment {
         Ok(Self { envelope, payload, hash })
     }
 
-    /// Verifies signature, window and firm. Returns what may now be trusted.
+    /// The section of a file that these bytes of a segment belong into.
+    #[must_use]
+    pub fn section_of(bytes: &[u8]) -> SectionType {
+        if Envelope::peek_type(bytes) == Some(RebasePayload::PAYLOAD_TYPE.name()) {
+            SectionType::Rebase
+        } else {
+            SectionType::Segment
+        }
+    }
+
+    /// Reads what a file holds in a section of segments.
+    ///
+    /// # Errors
+    /// As [`Segment::read`], and when it lies in the other kind's section.
+    pub(crate) fn read_from(section: SectionType, bytes: &[u8]) -> Result<Self, FileError> {
+        let segment = Self::read(bytes)?;
+        if segment.is_rebase() != (section == SectionType::Rebase) {
+            return Err(FileError::Damaged("a segment lies in the section of another kind"));
+        }
+        Ok(segment)
+    }
+
+    /// Verifies signature, window and firm: of the issue role, or of the support role for a rebase.
     ///
     /// # Errors
     /// [`FileError::Forged`] when the keys of the vendor did not sign this.
     pub fn verify(&self, root: &lictor_signing::TrustedRoot) -> Result<(), FileError> {
-        root.open::<SegmentPayload>(&self.envelope).map(|_| ()).map_err(FileError::from)
+        if self.is_rebase() {
+            root.open::<RebasePayload>(&self.envelope)?;
+        } else {
+            root.open::<SegmentPayload>(&self.envelope)?;
+        }
+        Ok(())
     }
 
     /// The envelope with its signatures.
     #[must_use]
     pub const fn envelope(&self) -> &Envelope {
         &self.envelope
+    }
+
+    /// Whether it begins a new epoch.
+    #[must_use]
+    pub const fn is_rebase(&self) -> bool {
+        self.payload.header.is_rebase()
     }
 
     /// The payload.

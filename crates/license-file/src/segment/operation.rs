@@ -151,7 +151,6 @@ pub(crate) fn read_part(reader: &mut Reader<'_>) -> Result<Part, CborError> {
     Part::from_index(usize::from(reader.u16()?)).ok_or(CborError::Value("place of a module above the limit"))
 }
 
-// Kinds 8 (time statement) and 9 (rebase) are reserved: readers of this version refuse them.
 impl Canonical for Operation {
     fn write(&self, writer: &mut Writer) {
         writer.record(|fields| {
