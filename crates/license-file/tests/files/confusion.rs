@@ -5,12 +5,14 @@ use lictor_license_file::context;
 use lictor_license_file::frame::{self, FileType, Frame, SectionType};
 use lictor_license_file::lif::{self, LicenseInformation};
 use lictor_license_file::modified_context::ModifiedContext;
-use lictor_license_file::segment::SegmentPayload;
+use lictor_license_file::segment::{RebasePayload, SegmentPayload};
 use lictor_license_file::update::{self, UpdateFile};
 use lictor_license_file::{FileError, apply};
 use lictor_licensing::binding::Bindings;
 use lictor_signing::cbor;
-use lictor_signing::{Envelope, LeaseCertificate, PayloadType, Role, RootDocument, SignedPayload, Signer, TrustedRoot};
+use lictor_signing::{
+    Envelope, LeaseCertificate, PayloadType, Role, RootDocument, SignedPayload, Signer, TimeStatement, TrustedRoot,
+};
 
 use crate::golden::{self, Parts};
 use crate::support::{FIRM, Vendor, at, close_again, firm};
@@ -87,11 +89,13 @@ fn an_envelope_in_the_place_of_another_is_refused() {
         ("receipt", inner("v1-receipt.rac")),
         ("modified context", inner("v1-pending.ram")),
         ("segment", chain.segments[0].clone()),
+        ("rebase", crate::support::rebased(chain).segments[0].clone()),
+        ("time statement", golden::read("v1-time-statement.cbor")),
         ("root", root.to_vec()),
         ("lease certificate", vendor.certificate(&parts.container.profile.keys)),
     ];
     for (name, envelope) in &envelopes {
-        let files: [Place<'_>; 6] = [
+        let files: [Place<'_>; 7] = [
             (
                 "license information",
                 FileType::LicenseInformation,
@@ -101,6 +105,7 @@ fn an_envelope_in_the_place_of_another_is_refused() {
             ("receipt", FileType::Receipt, vec![(SectionType::Envelope, envelope)]),
             ("modified context", FileType::ModifiedContext, vec![(SectionType::Envelope, envelope)]),
             ("segment", FileType::Update, vec![(SectionType::Segment, envelope)]),
+            ("rebase", FileType::Update, vec![(SectionType::Rebase, envelope)]),
             ("root", FileType::Update, vec![(SectionType::Root, envelope), (SectionType::Segment, &chain.segments[0])]),
         ];
         for (place, file_type, sections) in files {
@@ -133,6 +138,9 @@ fn only_the_keys_of_a_role_sign_what_belongs_to_it() {
     };
     let segment = Envelope::from_bytes(&chain.segments[0]).expect("an envelope").unverified_payload().to_vec();
     let certificate = Envelope::from_bytes(&vendor.certificate(&container.profile.keys)).expect("an envelope");
+    let statement = crate::support::time_statement(vendor, at(50));
+    let rebase = crate::support::rebased(chain).segments[0].clone();
+    let rebase = Envelope::from_bytes(&rebase).expect("an envelope").unverified_payload().to_vec();
     let next_root = Vendor::document(FIRM, 2, 0);
     for (role, key) in keys() {
         let key: &dyn Signer = &key;
@@ -146,6 +154,19 @@ fn only_the_keys_of_a_role_sign_what_belongs_to_it() {
         let file = update::build(&[], &[signed(SegmentPayload::PAYLOAD_TYPE, &segment)]).expect("a small file");
         let imported = container.import(&file, &vendor.root, &chain.states[0]);
         assert_eq!(imported.is_ok(), role == Some(Role::Issue), "{role:?} on a segment");
+
+        let file = update::build(&[], &[signed(RebasePayload::PAYLOAD_TYPE, &rebase)]).expect("a small file");
+        let imported = container.import(&file, &vendor.root, &chain.states[0]);
+        assert_eq!(imported.is_ok(), role == Some(Role::Support), "{role:?} on a rebase");
+        // Under the type of ordinary segments the support key does not help, and under its own the issue key does not.
+        let file = update::build(&[], &[signed(SegmentPayload::PAYLOAD_TYPE, &rebase)]).expect("a small file");
+        assert!(container.import(&file, &vendor.root, &chain.states[0]).is_err(), "{role:?} on a renamed rebase");
+        let file = update::build(&[], &[signed(RebasePayload::PAYLOAD_TYPE, &segment)]).expect("a small file");
+        assert!(container.import(&file, &vendor.root, &chain.states[0]).is_err(), "{role:?} on a renamed segment");
+
+        let envelope = Envelope::from_bytes(&signed(TimeStatement::PAYLOAD_TYPE, statement.unverified_payload()));
+        let opened = vendor.root.open::<TimeStatement>(&envelope.expect("an envelope"));
+        assert_eq!(opened.is_ok(), role == Some(Role::Time), "{role:?} on a statement of the time");
 
         let envelope = Envelope::from_bytes(&signed(LeaseCertificate::PAYLOAD_TYPE, certificate.unverified_payload()));
         let opened = vendor.root.open::<LeaseCertificate>(&envelope.expect("an envelope"));

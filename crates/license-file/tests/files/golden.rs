@@ -14,9 +14,10 @@ use lictor_license_file::verdict::{SegmentResult, VerdictCode};
 use lictor_license_file::{Digest, armor, product_item, update};
 use lictor_licensing::binding::{Binding, Bindings};
 use lictor_licensing::item::Part;
+use lictor_signing::{Envelope, TimeStatement};
 
 use crate::product_items::with_every_option;
-use crate::support::{Chain, Container, FIRM, Vendor, add, at, firm, license, story};
+use crate::support::{Chain, Container, FIRM, Vendor, add, at, firm, license, rebased, story, time_statement};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -46,9 +47,12 @@ pub(crate) const NAMES: &[&str] = &[
     "v1-five.rau",
     "v1-checkpoint.rau",
     "v1-rotation.rau",
+    "v1-rebase.rau",
     "v1-pending.ram",
+    "v1-rebased.ram",
     "v1-armored.txt",
     "v1-all-options.cbor",
+    "v1-time-statement.cbor",
 ];
 
 /// What the golden files are made of. Their makers may change with later versions; the files do not.
@@ -113,6 +117,11 @@ fn make(name: &str) -> Vec<u8> {
             chain.issue(vec![add(9, 2)]);
             update::build(&[rotation], &chain.segments[5..]).expect("a small file")
         }
+        "v1-rebase.rau" => update::build(&[], &rebased(&chain).segments).expect("a small file"),
+        "v1-rebased.ram" => {
+            modified_rebased(&container, &chain).to_file(at(9), &[&vendor.issue]).expect("a small file")
+        }
+        "v1-time-statement.cbor" => time_statement(&vendor, at(50)).to_bytes(),
         "v1-pending.ram" => modified(&container, &chain).to_file(at(9), &[&vendor.issue]).expect("a small file"),
         "v1-armored.txt" => armor::wrap(&make("v1-one.rau")).into_bytes(),
         "v1-all-options.cbor" => product_item::encode(&with_every_option()).expect("a small item"),
@@ -131,6 +140,12 @@ fn modified(container: &Container, chain: &Chain) -> ModifiedContext {
         pending: chain.segments[2..].to_vec(),
         predicted: chain.latest().clone(),
     }
+}
+
+fn modified_rebased(container: &Container, chain: &Chain) -> ModifiedContext {
+    let confirmed = signed(container, container.context(&chain.states[2], 3, Reason::Request));
+    let next = rebased(chain);
+    ModifiedContext { confirmed: Some(confirmed), pending: next.segments.clone(), predicted: next.latest().clone() }
 }
 
 #[test]
@@ -204,6 +219,27 @@ fn updates_apply_from_golden_bytes() {
     continued.vendor = rotated;
     continued.issue(vec![add(9, 2)]);
     assert_eq!(import("v1-rotation.rau", &vendor.root, &chain.states[5]).as_ref(), Ok(continued.latest()));
+}
+
+#[test]
+fn the_rebase_applies_from_golden_bytes_wherever_the_container_stands() {
+    let Parts { vendor, container, chain, .. } = parts();
+    let next = rebased(&chain);
+    for from in &chain.states {
+        let reached = container.import(&read("v1-rebase.rau"), &vendor.root, from);
+        assert_eq!(reached.as_ref(), Ok(next.latest()), "from {}", from.counter);
+    }
+    let read_back = ModifiedContext::read(&read("v1-rebased.ram"), &vendor.root).expect("a good file");
+    assert_eq!(read_back, modified_rebased(&container, &chain));
+    assert_eq!(read_back.pending_update(&[]).as_ref(), Ok(&read("v1-rebase.rau")));
+}
+
+#[test]
+fn the_statement_of_the_time_opens_from_golden_bytes() {
+    let Parts { vendor, .. } = parts();
+    let envelope = Envelope::from_bytes(&read("v1-time-statement.cbor")).expect("an envelope");
+    let statement: TimeStatement = vendor.root.open(&envelope).expect("signed by the time role");
+    assert_eq!((statement.nonce(), statement.time()), (&[0x77; 32][..], at(50)));
 }
 
 #[test]

@@ -43,12 +43,14 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
             vec![
                 ("ordinary".to_owned(), chain.segments[2].clone()),
                 ("checkpoint".to_owned(), folded.segments[5].clone()),
+                ("rebase".to_owned(), crate::support::rebased(&chain).segments[0].clone()),
             ]
         }
         "segment_body" => {
             let mut folded = chain.clone();
             folded.checkpoint(&[0, 2]);
-            [0, 2, 4, 5]
+            folded.segments.push(crate::support::rebased(&chain).segments[0].clone());
+            [0, 2, 4, 5, 6]
                 .map(|place| {
                     let segment = lictor_license_file::segment::Segment::read(&folded.segments[place]);
                     let body = segment.and_then(|segment| segment.payload().open(&container.sealing));
@@ -56,7 +58,12 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
                 })
                 .to_vec()
         }
-        "product_item" => files(".cbor"),
+        "product_item" => vec![("v1-all-options.cbor".to_owned(), golden::read("v1-all-options.cbor"))],
+        "time_statement" => {
+            let envelope = golden::read("v1-time-statement.cbor");
+            let statement = lictor_signing::Envelope::from_bytes(&envelope).expect("an envelope");
+            vec![("statement".to_owned(), statement.unverified_payload().to_vec()), ("signed".to_owned(), envelope)]
+        }
         "state" => {
             let state = |place: usize| chain.states[place].encode().expect("a small state");
             vec![("new".to_owned(), state(0)), ("latest".to_owned(), state(5))]

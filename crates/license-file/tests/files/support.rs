@@ -9,14 +9,16 @@ use lictor_license_file::context::{Context, Reason, Statement};
 use lictor_license_file::device::{DeviceCounters, DeviceKeys, DeviceProfile};
 use lictor_license_file::issue::{self, SegmentPlan, Terms};
 use lictor_license_file::seal::SealingKey;
-use lictor_license_file::segment::Operation;
+use lictor_license_file::segment::{Operation, ProductKey, Question};
 use lictor_license_file::state::VendorState;
 use lictor_license_file::{FileError, RuntimeVersion, product_item};
 use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::id::{FirmCode, LicenseId, ProductCode};
-use lictor_licensing::item::{ModuleItem, ProductItem};
+use lictor_licensing::item::{ModuleItem, Part, ProductItem};
 use lictor_licensing::options::{Options, Quantity, UnitCounter};
-use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role, RoleRule, RootDocument, Signer, TrustedRoot};
+use lictor_signing::{
+    Envelope, LeaseCertificate, LeaseLimits, Role, RoleRule, RootDocument, Signer, TimeStatement, TrustedRoot,
+};
 
 /// The firm of most tests.
 pub(crate) const FIRM: u32 = 1001;
@@ -117,7 +119,12 @@ pub(crate) struct Container {
     pub(crate) signer: MemorySigner,
     pub(crate) sealing: SealingKey,
     pub(crate) profile: DeviceProfile,
+    /// The contexts with a challenge that it remembers.
+    pub(crate) questions: Vec<Question>,
 }
+
+/// The question that containers of tests remember.
+pub(crate) const QUESTION: Question = Question { device_nonce: [0xDE; 16], challenge: [0xCA; 32] };
 
 impl Container {
     pub(crate) fn new(number: u8) -> Self {
@@ -126,7 +133,7 @@ impl Container {
         let keys =
             DeviceKeys { signing: signer.public_key(), sealing: sealing.public(), lease: key(8, number).public_key() };
         let profile = DeviceProfile { keys, kind: ContainerKind::Machine, virtual_machine: false, runtime: RUNTIME };
-        Self { signer, sealing, profile }
+        Self { signer, sealing, profile, questions: vec![QUESTION] }
     }
 
     pub(crate) fn device(&self) -> Device<'_> {
@@ -155,6 +162,11 @@ impl Container {
         )
     }
 
+    /// The first pass over a file.
+    pub(crate) fn verify(&self, file: &[u8], root: &TrustedRoot, state: &VendorState) -> Result<Import, FileError> {
+        apply::verify_answering(file, self.device(), root, state, &self.questions)
+    }
+
     /// Both passes over a file: the state afterwards, or the first refusal of either pass.
     pub(crate) fn import(
         &self,
@@ -162,7 +174,7 @@ impl Container {
         root: &TrustedRoot,
         state: &VendorState,
     ) -> Result<VendorState, FileError> {
-        let mut import = apply::verify(file, self.device(), root, state)?;
+        let mut import = self.verify(file, root, state)?;
         finish(&mut import)?;
         Ok(import.state().clone())
     }
@@ -270,6 +282,51 @@ impl Chain {
     }
 }
 
+/// How a chain is closed and the next epoch begun.
+#[derive(Clone)]
+pub(crate) struct Rebase {
+    pub(crate) answers: Question,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) keys: BTreeMap<ProductCode, ProductKey>,
+    pub(crate) floor: DeviceCounters,
+}
+
+impl Default for Rebase {
+    fn default() -> Self {
+        Self { answers: QUESTION, operations: Vec::new(), keys: BTreeMap::new(), floor: DeviceCounters::default() }
+    }
+}
+
+impl Chain {
+    pub(crate) fn plan_rebase(&self, rebase: &Rebase) -> SegmentPlan {
+        let terms = terms(self.latest().counter + 100 * u64::from(self.latest().epoch + 1));
+        issue::plan_rebase(
+            self.latest(),
+            &self.profile,
+            &self.vendor.root,
+            &rebase.operations,
+            rebase.answers,
+            &rebase.keys,
+            &rebase.floor,
+            &terms,
+        )
+        .expect("a rebase of a good state")
+    }
+
+    /// The chain of the next epoch: `segments[0]` is the rebase, and `states[0]` what was closed.
+    pub(crate) fn rebased(&self, rebase: &Rebase) -> Self {
+        let plan = self.plan_rebase(rebase);
+        let support = Vendor::role_key(self.vendor.code, Role::Support, 0);
+        let segment = issue::sign_rebase(&plan.payload, &[&support]).expect("a key in memory signs");
+        Self {
+            vendor: self.vendor.clone(),
+            profile: self.profile.clone(),
+            segments: vec![segment],
+            states: vec![self.latest().clone(), plan.predicted],
+        }
+    }
+}
+
 /// Five segments that tell a story: A is granted, B is granted, A is withdrawn, C is granted, B gets units.
 pub(crate) fn story(vendor: &Vendor, container: &Container) -> Chain {
     let mut chain = Chain::new(vendor, container);
@@ -279,11 +336,7 @@ pub(crate) fn story(vendor: &Vendor, container: &Container) -> Chain {
         .issue(vec![add(2, 3)])
         .issue(vec![withdraw(1)])
         .issue(vec![add(3, 7)])
-        .issue(vec![Operation::RaiseUnits {
-            license: license(2),
-            part: lictor_licensing::item::Part::Module(0),
-            by: 25,
-        }]);
+        .issue(vec![Operation::RaiseUnits { license: license(2), part: Part::Module(0), by: 25 }]);
     chain
 }
 
@@ -292,4 +345,19 @@ pub(crate) fn close_again(file: &mut [u8]) {
     let end = file.len() - 32;
     let digest = lictor_license_file::Digest::of(&file[..end]).0;
     file[end..].copy_from_slice(&digest);
+}
+
+/// The story closed, and one more license in the next epoch.
+pub(crate) fn rebased(chain: &Chain) -> Chain {
+    let mut floor = DeviceCounters::default();
+    floor.0.entry(license(2)).or_default().entry(Part::Parent).or_default().units_used = 40;
+    let mut next = chain.rebased(&Rebase { floor, operations: vec![withdraw(3)], ..Rebase::default() });
+    next.issue(vec![add(6, 4)]);
+    next
+}
+
+/// What the time role says to one nonce.
+pub(crate) fn time_statement(vendor: &Vendor, time: Timestamp) -> Envelope {
+    let statement = TimeStatement::new(vendor.code, &[0x77; 32], time).expect("a good nonce");
+    Envelope::seal(&statement, &[&Vendor::role_key(vendor.code, Role::Time, 0)]).expect("a key in memory signs")
 }

@@ -4,7 +4,6 @@
 use std::sync::LazyLock;
 
 use lictor_license_file::Digest;
-use lictor_license_file::apply;
 use lictor_license_file::armor;
 use lictor_license_file::context;
 use lictor_license_file::frame::{self, Frame};
@@ -15,9 +14,9 @@ use lictor_license_file::segment::{Body, Segment};
 use lictor_license_file::state::VendorState;
 use lictor_license_file::update::UpdateFile;
 use lictor_signing::cbor;
-use lictor_signing::{Envelope, RootDocument, TrustedRoot};
+use lictor_signing::{Envelope, RootDocument, TimeStatement, TrustedRoot};
 
-use crate::support::{Container, FIRM, Vendor, add, close_again, story};
+use crate::support::{Container, FIRM, Vendor, add, at, close_again, rebased, story};
 
 /// A target by its name, which is also the name of its corpus.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -35,6 +34,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("context", context),
     ("license_information", license_information),
     ("modified_context", modified_context),
+    ("time_statement", time_statement),
 ];
 
 struct Fixture {
@@ -61,7 +61,8 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     continued.vendor = rotated.clone();
     continued.issue(vec![add(9, 2)]);
     let position = chain.states[2].clone();
-    let chains = [chain, folded, smaller, continued];
+    let rebased = rebased(&chain);
+    let chains = [chain, folded, smaller, continued, rebased];
     let hash = |bytes: &Vec<u8>| Segment::read(bytes).expect("an issued segment").hash();
     let issued = chains.iter().flat_map(|chain| chain.segments.iter().map(hash)).collect();
     let states = chains.into_iter().flat_map(|chain| chain.states).collect();
@@ -139,7 +140,7 @@ pub(crate) fn import(data: &[u8]) {
     if let Ok(file) = UpdateFile::read(&data) {
         let _ = file.info();
     }
-    if let Ok(mut import) = apply::verify(&data, fixture.container.device(), &fixture.vendor.root, &fixture.position) {
+    if let Ok(mut import) = fixture.container.verify(&data, &fixture.vendor.root, &fixture.position) {
         while let Some(Ok(step)) = import.next_step() {
             assert!(fixture.states.contains(&step.state), "a state that nobody issued");
         }
@@ -166,6 +167,17 @@ pub(crate) fn license_information(data: &[u8]) {
 pub(crate) fn modified_context(data: &[u8]) {
     if let Ok(modified) = ModifiedContext::read(&closed(data), &FIXTURE.vendor.root) {
         assert_eq!(modified.predicted.firm_code.get(), FIRM);
+    }
+}
+
+/// Statements of the time.
+pub(crate) fn time_statement(data: &[u8]) {
+    if let Ok(statement) = cbor::decode::<TimeStatement>(data) {
+        assert_eq!(cbor::encode(&statement), data);
+    }
+    let opened = Envelope::from_bytes(data).map(|envelope| FIXTURE.vendor.root.open::<TimeStatement>(&envelope));
+    if let Ok(Ok(statement)) = opened {
+        assert_eq!(statement.time(), at(50), "a time that nobody signed");
     }
 }
 
