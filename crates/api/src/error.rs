@@ -35,7 +35,7 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::UpdateForked
         | ErrorCode::ContainerSuspected => Code::FailedPrecondition,
         ErrorCode::TooManyRequests | ErrorCode::Overloaded => Code::ResourceExhausted,
-        ErrorCode::Unavailable => Code::Unavailable,
+        ErrorCode::Unavailable | ErrorCode::ReplayNeeded => Code::Unavailable,
         ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorCode::Unsupported => Code::Unimplemented,
         ErrorCode::Internal => Code::Internal,

@@ -93,6 +93,8 @@ error_codes! {
     TooManyRequests = "too_many_requests", exit 1, retry true;
     /// The service sheds load.
     Overloaded = "overloaded", exit 6, retry true;
+    /// The service's database is older than its archive; nothing is done before the archive was replayed.
+    ReplayNeeded = "replay_needed", exit 6, retry true;
     /// A service that is needed does not answer.
     Unavailable = "unavailable", exit 6, retry true;
     /// No answer within the time limit; whether it was done is unknown.
