@@ -601,7 +601,8 @@ pub struct GetLicenseHistoryRequest {
 pub struct HistoryEntry {
     #[prost(message, optional, tag = "1")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// created, planned, issued, proven, released, withdrawn, returned, transferred, merged, renewed, cancelled, written-off …
+    /// created, planned, released, issued, renewed, lessened, leaving, proven, gone, returned, withdrawn, merged, cancelled,
+    /// resumed, transferred, written-off …
     #[prost(string, tag = "2")]
     pub what: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
@@ -610,6 +611,7 @@ pub struct HistoryEntry {
     pub item: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub serial: ::prost::alloc::string::String,
+    /// Seats that the container holds after this; 0 when it is not counted, or nothing is left.
     #[prost(uint32, tag = "6")]
     pub quantity: u32,
     #[prost(string, tag = "7")]
@@ -648,10 +650,14 @@ pub struct Usable {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetLicenseHistoryResponse {
+    /// The newest 2000.
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<HistoryEntry>,
     #[prost(message, repeated, tag = "2")]
     pub usable: ::prost::alloc::vec::Vec<Usable>,
+    /// How many older entries are not shown; `usable` follows from all of them.
+    #[prost(uint32, tag = "3")]
+    pub left_out: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResolveTicketRequest {
