@@ -1,8 +1,8 @@
 //! Strict deterministic CBOR: shortest integers, definite lengths, maps with ascending integer keys, nothing left over.
 //!
 //! Readers follow a fixed shape and never recurse into what they do not know, so depth and memory are bounded by the
-//! shape and by the limits that each call states. [`decode`] encodes what it read again and compares: one meaning has
-//! exactly one spelling.
+//! shape and by the limits that each call states. [`decode`] spells what it read again, against the bytes that it read
+//! and without a copy of them: one meaning has exactly one spelling.
 
 use lictor_clock::Timestamp;
 use thiserror::Error;
@@ -63,24 +63,56 @@ pub fn encode<T: Canonical>(value: &T) -> Vec<u8> {
 pub fn decode<T: Canonical>(bytes: &[u8]) -> Result<T, CborError> {
     let mut reader = Reader::new(bytes);
     let value = T::read(&mut reader)?;
-    if reader.inner.position() != bytes.len() || encode(&value) != bytes {
+    if reader.inner.position() != bytes.len() || !is_spelled(&value, bytes) {
         return Err(CborError::NotCanonical);
     }
     Ok(value)
 }
 
-/// Writes CBOR into memory.
-pub struct Writer {
-    inner: minicbor::Encoder<Vec<u8>>,
+/// Whether `bytes` are the encoding of `value`; takes no memory for it.
+fn is_spelled<T: Canonical>(value: &T, bytes: &[u8]) -> bool {
+    let mut writer = Writer { inner: minicbor::Encoder::new(Sink::Compare { rest: bytes, same: true }) };
+    value.write(&mut writer);
+    matches!(writer.inner.into_writer(), Sink::Compare { rest: [], same: true })
 }
 
-impl Default for Writer {
+/// Where CBOR goes.
+enum Sink<'e> {
+    Memory(Vec<u8>),
+    /// Nowhere; it is compared with what is expected.
+    Compare {
+        rest: &'e [u8],
+        same: bool,
+    },
+}
+
+impl minicbor::encode::Write for Sink<'_> {
+    type Error = std::convert::Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        match self {
+            Self::Memory(memory) => memory.extend_from_slice(bytes),
+            Self::Compare { rest, same } => match rest.strip_prefix(bytes) {
+                Some(after) => *rest = after,
+                None => *same = false,
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Writes CBOR into memory.
+pub struct Writer<'e> {
+    inner: minicbor::Encoder<Sink<'e>>,
+}
+
+impl Default for Writer<'_> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// Writing into a `Vec` has no error to report; the signature of the encoder has one for other sinks.
+/// Neither sink has an error to report; the signature of the encoder has one for others.
 macro_rules! put {
     ($call:expr) => {
         match $call {
@@ -90,17 +122,20 @@ macro_rules! put {
     };
 }
 
-impl Writer {
+impl<'e> Writer<'e> {
     /// An empty writer.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: minicbor::Encoder::new(Vec::new()) }
+        Self { inner: minicbor::Encoder::new(Sink::Memory(Vec::new())) }
     }
 
     /// What was written.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        self.inner.into_writer()
+        match self.inner.into_writer() {
+            Sink::Memory(memory) => memory,
+            Sink::Compare { .. } => Vec::new(),
+        }
     }
 
     /// Starts a map of `entries` entries; write the keys in ascending order.
@@ -145,11 +180,32 @@ impl Writer {
 
     /// Writes a map with fixed fields. Absent ones leave no trace, so a field can be added later without changing what
     /// older values look like.
-    pub fn record(&mut self, fill: impl FnOnce(&mut FieldWriter)) {
-        let mut fields = FieldWriter { count: 0, body: Writer::new() };
+    pub fn record(&mut self, fill: impl FnOnce(&mut FieldWriter<'e>)) {
+        // How many fields there are is known at the end, and stands at the beginning.
+        let start = match self.inner.writer_mut() {
+            Sink::Memory(memory) => Start::Written(memory.len()),
+            Sink::Compare { rest, .. } => Start::Expected(rest),
+        };
+        let claimed = match start {
+            Start::Written(_) => 0,
+            Start::Expected(rest) => minicbor::Decoder::new(rest).map().ok().flatten().unwrap_or_default(),
+        };
+        if matches!(start, Start::Expected(_)) {
+            self.map(usize::try_from(claimed).unwrap_or_default());
+        }
+        let mut fields = FieldWriter { count: 0, body: std::mem::take(self) };
         fill(&mut fields);
-        self.map(fields.count);
-        self.inner.writer_mut().extend_from_slice(fields.body.inner.writer());
+        let FieldWriter { count, body } = fields;
+        *self = body;
+        match (start, self.inner.writer_mut()) {
+            (Start::Written(at), Sink::Memory(memory)) => {
+                let mut head = Writer::new();
+                head.map(count);
+                memory.splice(at..at, head.into_bytes());
+            }
+            (_, Sink::Compare { same, .. }) => *same &= claimed == count as u64,
+            (Start::Expected(_), Sink::Memory(_)) => {}
+        }
     }
 
     /// A list, each item written by `item`.
@@ -161,22 +217,29 @@ impl Writer {
     }
 }
 
-/// Collects the fields of one map; give them in ascending order of their keys.
-pub struct FieldWriter {
-    count: usize,
-    body: Writer,
+/// Where a record begins: in memory, or in what is expected.
+#[derive(Clone, Copy)]
+enum Start<'e> {
+    Written(usize),
+    Expected(&'e [u8]),
 }
 
-impl FieldWriter {
+/// Collects the fields of one map; give them in ascending order of their keys.
+pub struct FieldWriter<'e> {
+    count: usize,
+    body: Writer<'e>,
+}
+
+impl<'e> FieldWriter<'e> {
     /// A field that is always there.
-    pub fn field(&mut self, key: u64, write: impl FnOnce(&mut Writer)) {
+    pub fn field(&mut self, key: u64, write: impl FnOnce(&mut Writer<'e>)) {
         self.count += 1;
         self.body.uint(key);
         write(&mut self.body);
     }
 
     /// A field that is there when it has a value.
-    pub fn option<T>(&mut self, key: u64, value: Option<T>, write: impl FnOnce(&mut Writer, T)) {
+    pub fn option<T>(&mut self, key: u64, value: Option<T>, write: impl FnOnce(&mut Writer<'e>, T)) {
         if let Some(value) = value {
             self.field(key, |writer| write(writer, value));
         }

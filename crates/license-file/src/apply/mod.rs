@@ -221,5 +221,5 @@ fn open(segment: &Segment, device: Device<'_>) -> Result<Body, FileError> {
     if let Some(unknown) = header.critical.first() {
         return Err(FileError::UnknownCritical(format!("extension {unknown}")));
     }
-    segment.payload().open(device.sealing)
+    segment.open(device.sealing)
 }

@@ -129,7 +129,8 @@ impl Canonical for RebasePayload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     envelope: Envelope,
-    payload: SegmentPayload,
+    // The sealed body stays in the envelope: a second copy of it would double what a file takes before it is believed.
+    header: SegmentHeader,
     hash: Digest,
 }
 
@@ -159,7 +160,7 @@ impl Segment {
             return Err(FileError::TooLarge { what: "a segment", limit: MAX_SEGMENT_BYTES });
         }
         let hash = Digest::of(envelope.unverified_payload());
-        Ok(Self { envelope, payload, hash })
+        Ok(Self { envelope, header: payload.header, hash })
     }
 
     /// The section of a file that these bytes of a segment belong into.
@@ -206,19 +207,21 @@ impl Segment {
     /// Whether it begins a new epoch.
     #[must_use]
     pub const fn is_rebase(&self) -> bool {
-        self.payload.header.is_rebase()
+        self.header.is_rebase()
     }
 
-    /// The payload.
-    #[must_use]
-    pub const fn payload(&self) -> &SegmentPayload {
-        &self.payload
+    /// Opens the body with the container's key and checks it against the header.
+    ///
+    /// # Errors
+    /// As [`SegmentPayload::open`].
+    pub fn open(&self, key: &SealingKey) -> Result<Body, FileError> {
+        cbor::decode::<SegmentPayload>(self.envelope.unverified_payload())?.open(key)
     }
 
     /// The header.
     #[must_use]
     pub const fn header(&self) -> &SegmentHeader {
-        &self.payload.header
+        &self.header
     }
 
     /// SHA-256 of the exact signed bytes: what makes two segments equal.
@@ -236,7 +239,7 @@ impl Segment {
     /// The firm of the header, for choosing the right root.
     #[must_use]
     pub const fn firm_code(&self) -> FirmCode {
-        self.payload.header.firm_code
+        self.header.firm_code
     }
 
     /// The bytes of the segment as they travel.

@@ -53,7 +53,7 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
             [0, 2, 4, 5, 6]
                 .map(|place| {
                     let segment = lictor_license_file::segment::Segment::read(&folded.segments[place]);
-                    let body = segment.and_then(|segment| segment.payload().open(&container.sealing));
+                    let body = segment.and_then(|segment| segment.open(&container.sealing));
                     (format!("body-{place}"), cbor::encode(&body.expect("an issued segment")))
                 })
                 .to_vec()
