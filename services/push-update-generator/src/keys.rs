@@ -37,6 +37,16 @@ impl ProductSecret {
         hash.update(product.get().to_be_bytes());
         ProductKey::new(hash.finalize().into())
     }
+
+    /// The key under which the firm's challenges are made.
+    #[must_use]
+    pub fn challenge_key(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"lictor-challenge-key-v1\0");
+        hash.update(self.secret.as_slice());
+        hash.update(self.firm.get().to_be_bytes());
+        hash.finalize().into()
+    }
 }
 
 impl std::fmt::Debug for ProductSecret {
