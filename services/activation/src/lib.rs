@@ -1,9 +1,10 @@
-//! activation: carries out every change of a container: activate, push, withdraw.
+//! activation: carries out every change of a container.
 //!
-//! - [`domain`]: the rules, without I/O: states of a saga and what comes next, limits on guessing.
-//! - [`saga`]: carries sagas out over license-central and the push update generator, and resumes them after a crash.
+//! - [`domain`]: the rules, without I/O: what a saga is for, its states and what comes next; limits on the public.
+//! - [`saga`]: carries sagas out over license-central and the push update generator, resumes them after a crash, and
+//!   begins what the time brings.
 //! - [`store`]: the tables, the same statements on PostgreSQL and SQLite.
-//! - [`guess`]: how often wrong tickets may be tried, shared by replicas in Redis or in this process.
+//! - [`limit`]: how often wrong tickets may be tried, and how much the public may ask; shared by replicas in Redis.
 //! - [`grpc`]: the RPCs of `lictor.activation.v1` and the event feed.
 //! - [`events`]: what is announced, and the proofs of the generator that are taken in.
 
@@ -11,8 +12,8 @@ pub mod domain;
 pub mod events;
 pub mod failure;
 pub mod grpc;
-pub mod guess;
 mod ids;
+pub mod limit;
 pub mod metrics;
 pub mod saga;
 pub mod settings;
@@ -25,7 +26,7 @@ use lictor_storage::Database;
 pub use settings::Settings;
 
 use crate::{
-    guess::Guesses,
+    limit::Limiter,
     saga::{Peers, Runner},
 };
 
@@ -43,9 +44,9 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     let frame = Frame::bind(NAME, &settings.listen).await?;
     let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
     let peers = peers(&settings, &clock)?;
-    let guesses = match &settings.redis_url {
-        Some(url) => Guesses::shared(url.expose(), "lictor", settings.limits, clock.clone())?,
-        None => Guesses::in_memory(settings.limits, clock.clone()),
+    let limiter = match &settings.redis_url {
+        Some(url) => Limiter::shared(url.expose(), "lictor", settings.limits, clock.clone())?,
+        None => Limiter::in_memory(settings.limits, clock.clone()),
     };
     let db = settings.database.open(SCHEMA, store::MIGRATIONS, clock.now()).await?;
     let metrics = metrics::Metrics::new(frame.metrics());
@@ -59,7 +60,8 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     }
     run_in_background(&frame, &runner, settings.broker, &clock);
 
-    let desk = grpc::Desk { runner, guesses, clock, metrics, lifecycle: frame.lifecycle().clone() };
+    let desk =
+        grpc::Desk { runner, limiter, proxies: settings.proxies, clock, metrics, lifecycle: frame.lifecycle().clone() };
     Ok(frame.serve(grpc::routes(desk), gate))
 }
 
@@ -102,6 +104,7 @@ fn run_in_background(frame: &Frame, runner: &Runner, broker: lictor_broker::Brok
     let (out, time) = (broker.clone(), clock.clone());
     lifecycle.spawn("relay", async move { lictor_broker::relay(relayed, out, NAME, time, &told, stop).await });
     lifecycle.spawn("resumer", saga::keep_resuming(runner.clone(), lifecycle.soft()));
+    lifecycle.spawn("scheduler", saga::keep_scheduling(runner.clone(), lifecycle.soft()));
     lifecycle.spawn("proofs", events::follow_updates(runner.clone(), broker, clock.clone(), lifecycle.soft()));
     let closing = runner.store().db().clone();
     lifecycle.on_stop(async move { closing.close().await });

@@ -22,6 +22,10 @@ pub struct Metrics {
     pub attempts_failed: Counter,
     /// Sagas that are due now or later.
     pub unfinished: Gauge,
+    /// Sagas that can neither go on nor end.
+    pub stalled: Gauge,
+    /// Calls that were refused because their address asks too much.
+    pub calls_limited: Counter,
     /// Tickets that were tried and are none.
     pub tickets_wrong: Counter,
     /// Tries that were refused because of too many wrong ones.
@@ -48,6 +52,16 @@ impl Metrics {
                 "activations that have still to be carried on",
                 Gauge::default(),
             ),
+            stalled: registry.register(
+                "activations_stalled",
+                "activations that can neither go on nor end: somebody must look",
+                Gauge::default(),
+            ),
+            calls_limited: registry.register(
+                "calls_limited",
+                "calls refused because their address asks too much",
+                Counter::default(),
+            ),
             tickets_wrong: registry.register("tickets_wrong", "tickets tried that are none", Counter::default()),
             tickets_limited: registry.register(
                 "tickets_limited",
@@ -60,7 +74,7 @@ impl Metrics {
     /// Counts a saga that has come to an end or half of it.
     pub fn stepped(&self, saga: &Saga) {
         if matches!(saga.state, State::Completed | State::Confirmed | State::Refused) {
-            self.activations.get_or_create(&Outcome { kind: saga.kind.name(), state: saga.state.name() }).inc();
+            self.activations.get_or_create(&Outcome { kind: saga.kind().name(), state: saga.state.name() }).inc();
         }
     }
 }

@@ -7,7 +7,10 @@ use lictor_broker::Broker;
 use lictor_runtime::{Field, ListenSettings, Reader, Secret};
 use lictor_storage::DatabaseSettings;
 
-use crate::domain::guess::{Limit, Limits};
+use crate::domain::{
+    limit::{Limit, Limits},
+    proxy::Proxies,
+};
 
 /// Usual port of the RPCs.
 pub const GRPC_PORT: u16 = 7020;
@@ -17,7 +20,7 @@ pub const HTTP_PORT: u16 = 7021;
 const REDIS_URL: Field = Field::optional(
     "redis_url",
     "REDIS_URL",
-    "Redis that all replicas share, `redis://HOST:PORT/`; without it tickets are limited per process",
+    "Redis that all replicas share, `redis://HOST:PORT/`; without it limits are counted per process",
 )
 .secret();
 const CENTRAL_URL: Field =
@@ -59,6 +62,37 @@ const ALL_GUESS_REFILL: Field = Field::with_default(
     "time after which all together may try one more",
 );
 
+const CALLS: Field = Field::with_default(
+    "public_calls",
+    "PUBLIC_CALLS",
+    "2000",
+    "calls without a ticket that one address may make at once, 1 to 100000",
+);
+const CALL_REFILL: Field = Field::with_default(
+    "public_call_refill",
+    "PUBLIC_CALL_REFILL",
+    "50ms",
+    "time after which an address may make one more",
+);
+const KIBIBYTES: Field = Field::with_default(
+    "public_kib",
+    "PUBLIC_KIB",
+    "65536",
+    "KiB that one address may send with such calls at once, 4096 to 100000",
+);
+const KIB_REFILL: Field = Field::with_default(
+    "public_kib_refill",
+    "PUBLIC_KIB_REFILL",
+    "4ms",
+    "time after which an address may send one more",
+);
+const PROXIES: Field = Field::optional(
+    "trusted_proxies",
+    "TRUSTED_PROXIES",
+    "addresses or networks of proxies whose `x-forwarded-for` is believed, such as `10.0.0.0/8`, separated by commas; \
+     limits then count whoever stands behind them",
+);
+
 /// The settings of one activation service.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -80,14 +114,18 @@ pub struct Settings {
     pub peers_ca: Option<String>,
     /// Name of this replica, the same after a restart.
     pub instance: Option<String>,
-    /// Limits on wrong tickets.
+    /// Limits on what the public may do.
     pub limits: Limits,
+    /// Proxies whose word about the caller's address is believed.
+    pub proxies: Proxies,
 }
 
 /// The limits that hold when nothing else is set.
 pub const LIMITS: Limits = Limits {
     peer: Limit { burst: 20, refill: Duration::from_secs(60) },
     all: Limit { burst: 1_000, refill: Duration::from_secs(1) },
+    calls: Limit { burst: 2_000, refill: Duration::from_millis(50) },
+    kibibytes: Limit { burst: 65_536, refill: Duration::from_millis(4) },
 };
 
 impl Settings {
@@ -106,9 +144,23 @@ impl Settings {
             limits: Limits {
                 peer: limit(reader, &GUESSES, &GUESS_REFILL),
                 all: limit(reader, &ALL_GUESSES, &ALL_GUESS_REFILL),
+                calls: limit(reader, &CALLS, &CALL_REFILL),
+                kibibytes: limit(reader, &KIBIBYTES, &KIB_REFILL),
             },
+            proxies: proxies(reader),
         }
     }
+}
+
+fn proxies(reader: &mut Reader) -> Proxies {
+    let mut networks = Vec::new();
+    for text in reader.list(&PROXIES) {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(error) => reader.mistake(&PROXIES, format!("is {text:?}; next: {error}")),
+        }
+    }
+    Proxies(networks)
 }
 
 fn limit(reader: &mut Reader, burst: &Field, refill: &Field) -> Limit {

@@ -4,35 +4,33 @@ use std::time::Duration;
 
 use lictor_clock::Timestamp;
 use lictor_licensing::{
-    ContainerKind,
     error::{ErrorCode, Problem},
-    id::{ActivationId, LicenseId, TicketId},
+    id::{ActivationId, LicenseId},
 };
 
-use super::state::{Kind, State};
+pub use super::purpose::Container;
+use super::{
+    purpose::Purpose,
+    state::{Kind, State},
+};
 
 /// First pause after a failed attempt; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// The container that a saga changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
-    /// SHA-256 of its device key, hex.
-    pub id: String,
-    /// Its display serial.
-    pub serial: String,
-    /// What it is bound to; unknown when licenses only come out.
-    pub kind: Option<ContainerKind>,
-}
+/// Pause of a stalled saga: what refused it for good may have been put right by somebody.
+pub const STALLED_PAUSE: Duration = Duration::from_hours(24);
+/// Who asks for what the time brings.
+pub const SCHEDULER: &str = "scheduler";
+/// How the askers of sagas that a saga began start; the saga's id follows.
+const SAGA_CALLER: &str = "saga:";
 
 /// One change of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saga {
     /// Its id, and the reference of its update.
     pub id: ActivationId,
-    /// What it does.
-    pub kind: Kind,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Where it stands.
     pub state: State,
     /// The vendor; 0 while a withdrawal does not know it yet.
@@ -43,19 +41,11 @@ pub struct Saga {
     pub request_id: String,
     /// SHA-256 of the request.
     pub body_hash: [u8; 32],
-    /// The ticket that licenses are taken from.
-    pub ticket: Option<TicketId>,
-    /// First group of that ticket's code.
+    /// First group of the ticket's code.
     pub ticket_masked: String,
-    /// Licenses that were asked for; empty for all that are free.
-    pub wanted: Vec<LicenseId>,
-    /// Licenses to take back.
-    pub withdrawn: Vec<LicenseId>,
-    /// Why they are taken back.
-    pub withdrawn_for: String,
     /// The container; a withdrawal learns it from license-central.
     pub container: Option<Container>,
-    /// Licenses that the update carries or takes out.
+    /// Licenses that the update changes.
     pub licenses: Vec<LicenseId>,
     /// Counter before the issued segment.
     pub from: u64,
@@ -65,22 +55,64 @@ pub struct Saga {
     pub problem: Option<Problem>,
     /// The container proved that it took the update.
     pub proven: bool,
+    /// It can neither go on nor end, and somebody must look.
+    pub stalled: bool,
     /// Failed attempts since the last step.
     pub attempts: u32,
+    /// When it is tried again.
+    pub next_attempt_at: Option<Timestamp>,
     /// Trace of the request.
     pub traceparent: Option<String>,
     /// When it was asked for.
     pub created_at: Timestamp,
 }
 
+/// Who asked for a saga, and how he will ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who.
+    pub caller: String,
+    /// His id of the request.
+    pub request_id: String,
+    /// SHA-256 of the request.
+    pub body_hash: [u8; 32],
+    /// Trace of the request.
+    pub traceparent: Option<String>,
+}
+
+impl Asked {
+    /// Asked for by another saga, once for each `what`.
+    #[must_use]
+    pub fn by_saga(parent: &Saga, what: &str) -> Self {
+        let caller =
+            if parent.caller.starts_with(SAGA_CALLER) { parent.caller.clone() } else { Self::caller_of(parent.id) };
+        Self::inside(caller, what, parent.traceparent.clone())
+    }
+
+    /// Asked for because its time has come, once for each `key`.
+    #[must_use]
+    pub fn by_time(key: &str, traceparent: Option<String>) -> Self {
+        Self::inside(SCHEDULER.to_owned(), key, traceparent)
+    }
+
+    /// Who asks for what the saga `id` began.
+    #[must_use]
+    pub fn caller_of(id: ActivationId) -> String {
+        format!("{SAGA_CALLER}{id}")
+    }
+
+    fn inside(caller: String, what: &str, traceparent: Option<String>) -> Self {
+        // Nobody outside can ask under this name, so there is no other request that it could be.
+        Self { caller, request_id: what.to_owned(), body_hash: [0; 32], traceparent }
+    }
+}
+
 /// What is to be done for a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Have licenses set aside.
-    Reserve,
-    /// Have a license marked as withdrawn.
-    BeginWithdrawal,
-    /// Lift the time limit, mark what is taken back, and have the update issued.
+    /// Have license-central decide what changes, and set it aside.
+    Plan,
+    /// Lift the time limit, block a lost container, and have the update issued.
     Issue,
     /// Tell license-central that it was issued, and announce it.
     Commit,
@@ -94,15 +126,61 @@ pub enum Task {
     Nothing,
 }
 
+/// What a refusal by another service does to a saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing: it is tried again.
+    Again,
+    /// It ends, and goes to this state.
+    Ends(State),
+    /// It can neither go on nor end.
+    Stalls,
+}
+
 impl Saga {
+    /// A saga that was asked for just now.
+    #[must_use]
+    pub fn new(id: ActivationId, purpose: Purpose, asked: Asked, now: Timestamp) -> Self {
+        Self {
+            id,
+            purpose,
+            state: State::Requested,
+            firm: 0,
+            caller: asked.caller,
+            request_id: asked.request_id,
+            body_hash: asked.body_hash,
+            ticket_masked: String::new(),
+            container: None,
+            licenses: Vec::new(),
+            from: 0,
+            to: 0,
+            problem: None,
+            proven: false,
+            stalled: false,
+            attempts: 0,
+            next_attempt_at: Some(now),
+            traceparent: asked.traceparent,
+            created_at: now,
+        }
+    }
+
+    /// The same for a container of a firm.
+    #[must_use]
+    pub fn of(self, firm: u32, container: Option<Container>) -> Self {
+        Self { firm, container, ..self }
+    }
+
+    /// What it does to its container.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.purpose.kind()
+    }
+
     /// What is to be done next.
     #[must_use]
     pub const fn task(&self) -> Task {
         match self.state {
-            State::Requested => match self.kind {
-                Kind::Withdraw => Task::BeginWithdrawal,
-                Kind::Activate | Kind::Push => Task::Reserve,
-            },
+            State::Requested => Task::Plan,
             State::Reserved => Task::Issue,
             State::Issued => Task::Commit,
             State::Completed if self.proven => Task::Confirm,
@@ -112,10 +190,53 @@ impl Saga {
         }
     }
 
-    /// Whether a refusal by another service ends it. A withdrawal is the vendor's last word and is tried until it is done.
+    /// What a refusal by another service means for it.
+    ///
+    /// Before anything is set aside a refusal is the answer. Once it is, the saga gives it back, except for a withdrawal:
+    /// that is the vendor's last word. Seats that left one container must arrive in the other, so there is no end without
+    /// it before the plan. From the issue on there is only forward.
     #[must_use]
-    pub fn ends_by(&self, problem: &Problem) -> bool {
-        is_final(problem.code) && !(self.kind == Kind::Withdraw && self.state != State::Requested)
+    pub fn after(&self, problem: &Problem) -> Refusal {
+        let is_final = is_final(problem.code);
+        // What somebody else is taking right now is an answer to a person, who decides; nothing shall happen behind his
+        // back later. What no person waits for waits itself.
+        let taken = problem.code == ErrorCode::Conflict && !self.goes_by_itself() && self.kind() != Kind::Withdraw;
+        match self.state {
+            State::Requested if is_final && (self.kind() == Kind::Arrive || self.is_part_of_withdrawal()) => {
+                Refusal::Stalls
+            }
+            // A copy of an earlier attempt may still be on its way and must find the door closed.
+            State::Requested if (is_final || taken) && self.attempts > 0 => Refusal::Ends(State::Refusing),
+            State::Requested if is_final || taken => Refusal::Ends(State::Refused),
+            State::Reserved if is_final && self.kind() != Kind::Withdraw => Refusal::Ends(State::Refusing),
+            _ if is_final => Refusal::Stalls,
+            _ => Refusal::Again,
+        }
+    }
+
+    /// Whether no person waits for its answer.
+    #[must_use]
+    pub fn goes_by_itself(&self) -> bool {
+        self.caller == SCHEDULER || self.caller.starts_with(SAGA_CALLER)
+    }
+
+    fn is_part_of_withdrawal(&self) -> bool {
+        self.kind() == Kind::Withdraw && self.goes_by_itself()
+    }
+
+    /// What it waits for, in a few words; empty when it has ended.
+    #[must_use]
+    pub const fn waits_for(&self) -> &'static str {
+        match (self.stalled, self.task()) {
+            (_, Task::Nothing) => "",
+            (true, _) => "somebody who looks at it",
+            (false, Task::Plan) => "the plan of license-central",
+            (false, Task::Issue) => "the push update generator",
+            (false, Task::Commit) => "license-central to note the update",
+            (false, Task::AwaitProof) => "the proof of the container",
+            (false, Task::Confirm) => "license-central to note the proof",
+            (false, Task::Release) => "license-central to take everything back",
+        }
     }
 
     /// The pause after another failed attempt.
@@ -154,6 +275,9 @@ pub const fn is_final(code: ErrorCode) -> bool {
             | ErrorCode::QuantityExhausted
             | ErrorCode::LicenseForbids
             | ErrorCode::BindingForbidden
+            | ErrorCode::FileDamaged
+            | ErrorCode::FileForged
+            | ErrorCode::FileForOther
             | ErrorCode::FileTooNew
             | ErrorCode::UpdateGap
             | ErrorCode::UpdateForked
@@ -164,40 +288,80 @@ pub const fn is_final(code: ErrorCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use lictor_licensing::id::{TicketId, TransferId};
+
     use super::*;
 
-    fn saga(kind: Kind, state: State) -> Saga {
-        Saga {
-            id: ActivationId::new(Timestamp::UNIX_EPOCH, [1; 10]),
-            kind,
-            state,
-            firm: 6,
-            caller: "c".to_owned(),
+    fn of_kind(kind: Kind, state: State) -> Saga {
+        let purpose = match kind {
+            Kind::Withdraw => Purpose::Withdraw { licenses: Vec::new(), reason: String::new(), awaits: Vec::new() },
+            Kind::Arrive => Purpose::Arrive { transfer: TransferId::from_u128(1) },
+            Kind::Renew => Purpose::Renew { licenses: Vec::new() },
+            Kind::Push => Purpose::Push { ticket: None, withdraw: Vec::new() },
+            _ => Purpose::Activate { ticket: TicketId::from_u128(1), picks: Vec::new() },
+        };
+        let asked = Asked {
+            caller: if matches!(kind, Kind::Arrive | Kind::Renew) { SCHEDULER } else { "c" }.to_owned(),
             request_id: "r".to_owned(),
             body_hash: [7; 32],
-            ticket: None,
-            ticket_masked: String::new(),
-            wanted: Vec::new(),
-            withdrawn: Vec::new(),
-            withdrawn_for: String::new(),
-            container: None,
-            licenses: Vec::new(),
-            from: 0,
-            to: 0,
-            problem: None,
-            proven: false,
-            attempts: 0,
             traceparent: None,
-            created_at: Timestamp::UNIX_EPOCH,
+        };
+        let id = ActivationId::new(Timestamp::UNIX_EPOCH, [1; 10]);
+        Saga { state, ..Saga::new(id, purpose, asked, Timestamp::UNIX_EPOCH) }
+    }
+
+    fn problem(code: ErrorCode) -> Problem {
+        Problem::new(code, "refused", "")
+    }
+
+    #[test]
+    fn a_begun_withdrawal_is_never_given_up_but_shown() {
+        let forbidden = problem(ErrorCode::ContainerSuspected);
+        assert_eq!(of_kind(Kind::Withdraw, State::Reserved).after(&forbidden), Refusal::Stalls);
+        assert_eq!(of_kind(Kind::Withdraw, State::Requested).after(&forbidden), Refusal::Ends(State::Refused));
+        assert_eq!(of_kind(Kind::Push, State::Reserved).after(&forbidden), Refusal::Ends(State::Refusing));
+        let mut child = of_kind(Kind::Withdraw, State::Requested);
+        child.caller = Asked::caller_of(child.id);
+        assert_eq!(child.after(&forbidden), Refusal::Stalls, "the vendor's word covers every container");
+    }
+
+    #[test]
+    fn seats_that_left_are_never_lost_to_a_refusal() {
+        let forbidden = problem(ErrorCode::ContainerSuspected);
+        assert_eq!(of_kind(Kind::Arrive, State::Requested).after(&forbidden), Refusal::Stalls);
+        // What is set aside goes back to where it can be planned anew.
+        assert_eq!(of_kind(Kind::Arrive, State::Reserved).after(&forbidden), Refusal::Ends(State::Refusing));
+    }
+
+    #[test]
+    fn what_was_issued_is_never_taken_back() {
+        for kind in [Kind::Activate, Kind::Push, Kind::Withdraw, Kind::Arrive, Kind::Renew] {
+            for state in [State::Issued, State::Completed] {
+                assert_eq!(
+                    of_kind(kind, state).after(&problem(ErrorCode::NotFound)),
+                    Refusal::Stalls,
+                    "{kind} {state}"
+                );
+                assert_eq!(of_kind(kind, state).after(&problem(ErrorCode::Unavailable)), Refusal::Again);
+            }
         }
     }
 
     #[test]
-    fn a_begun_withdrawal_is_never_given_up() {
-        let forbidden = Problem::new(ErrorCode::ContainerSuspected, "suspected", "");
-        assert!(!saga(Kind::Withdraw, State::Reserved).ends_by(&forbidden));
-        assert!(saga(Kind::Withdraw, State::Requested).ends_by(&forbidden));
-        assert!(saga(Kind::Push, State::Reserved).ends_by(&forbidden));
+    fn a_copy_that_is_on_its_way_finds_the_door_closed() {
+        let mut late = of_kind(Kind::Activate, State::Requested);
+        assert_eq!(late.after(&problem(ErrorCode::WrongState)), Refusal::Ends(State::Refused));
+        late.attempts = 1;
+        assert_eq!(late.after(&problem(ErrorCode::WrongState)), Refusal::Ends(State::Refusing));
+    }
+
+    #[test]
+    fn what_somebody_else_takes_is_an_answer_to_a_person_only() {
+        let taken = problem(ErrorCode::Conflict);
+        assert_eq!(of_kind(Kind::Activate, State::Requested).after(&taken), Refusal::Ends(State::Refused));
+        for kind in [Kind::Withdraw, Kind::Arrive, Kind::Renew] {
+            assert_eq!(of_kind(kind, State::Requested).after(&taken), Refusal::Again, "{kind}");
+        }
     }
 
     #[test]
@@ -214,12 +378,15 @@ mod tests {
             ErrorCode::PermissionDenied,
         ] {
             assert!(!is_final(code), "{code}");
+            for state in State::ALL {
+                assert_eq!(of_kind(Kind::Push, *state).after(&problem(code)), Refusal::Again, "{code} {state}");
+            }
         }
     }
 
     #[test]
     fn proof_is_only_told_after_the_commit() {
-        let mut early = saga(Kind::Activate, State::Issued);
+        let mut early = of_kind(Kind::Activate, State::Issued);
         early.proven = true;
         assert_eq!(early.task(), Task::Commit);
         early.state = State::Completed;
@@ -228,7 +395,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_at_five_minutes() {
-        let mut saga = saga(Kind::Activate, State::Reserved);
+        let mut saga = of_kind(Kind::Activate, State::Reserved);
         let mut last = Duration::ZERO;
         for attempts in 0..40 {
             saga.attempts = attempts;
@@ -240,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_request_id_with_another_body_is_refused() {
-        let saga = saga(Kind::Activate, State::Completed);
+        let saga = of_kind(Kind::Activate, State::Completed);
         assert_eq!(saga.check_repeat(&[7; 32]), Ok(()));
         assert_eq!(saga.check_repeat(&[8; 32]).map_err(|problem| problem.code), Err(ErrorCode::RequestIdReused));
     }

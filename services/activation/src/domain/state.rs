@@ -1,7 +1,8 @@
 //! The states of a saga and the steps between them.
 //!
 //! `requested -> reserved -> issued -> completed -> confirmed`. Before anything was issued it may end:
-//! `requested -> refused`, `reserved -> refusing -> refused`. From `issued` on there is only forward.
+//! `requested -> refused`, `reserved -> refusing -> refused`. From `issued` on there is only forward. A saga that can
+//! neither go on nor end stays where it is and is *stalled*: somebody must look.
 
 use std::{fmt, str::FromStr};
 
@@ -12,8 +13,20 @@ pub enum Kind {
     Activate,
     /// The vendor puts licenses in, takes licenses out, or both.
     Push,
-    /// The vendor takes one license back for good.
+    /// The vendor takes licenses back for good.
     Withdraw,
+    /// A customer gives licenses back.
+    Return,
+    /// Seats leave for another container: the first leg of a transfer.
+    Depart,
+    /// Seats that left another container come in: the second leg.
+    Arrive,
+    /// The technical end of licenses is moved.
+    Renew,
+    /// Licenses of a lost container go into a new one.
+    Replace,
+    /// The container's chain begins anew.
+    Rebase,
 }
 
 /// Where a saga stands.
@@ -47,7 +60,17 @@ pub struct WrongStep {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: &'static [Self] = &[Self::Activate, Self::Push, Self::Withdraw];
+    pub const ALL: &'static [Self] = &[
+        Self::Activate,
+        Self::Push,
+        Self::Withdraw,
+        Self::Return,
+        Self::Depart,
+        Self::Arrive,
+        Self::Renew,
+        Self::Replace,
+        Self::Rebase,
+    ];
 
     /// The name in tables and events.
     #[must_use]
@@ -56,6 +79,12 @@ impl Kind {
             Self::Activate => "activate",
             Self::Push => "push",
             Self::Withdraw => "withdraw",
+            Self::Return => "return",
+            Self::Depart => "depart",
+            Self::Arrive => "arrive",
+            Self::Renew => "renew",
+            Self::Replace => "replace",
+            Self::Rebase => "rebase",
         }
     }
 }
@@ -93,7 +122,7 @@ impl State {
     pub const fn to(self, to: Self) -> Result<Self, WrongStep> {
         let leads = matches!(
             (self, to),
-            (Self::Requested, Self::Reserved | Self::Refused | Self::Confirmed)
+            (Self::Requested, Self::Reserved | Self::Refusing | Self::Refused | Self::Confirmed)
                 | (Self::Reserved, Self::Issued | Self::Refusing)
                 | (Self::Issued, Self::Completed)
                 | (Self::Completed, Self::Confirmed)
@@ -108,10 +137,10 @@ impl State {
         matches!(self, Self::Completed | Self::Confirmed | Self::Refused)
     }
 
-    /// Whether an update for it exists or may exist.
+    /// Whether nothing is left to do.
     #[must_use]
-    pub const fn may_be_issued(self) -> bool {
-        matches!(self, Self::Reserved | Self::Issued | Self::Completed | Self::Confirmed)
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Refused)
     }
 }
 

@@ -22,11 +22,14 @@ pub const UPDATE_SOURCE: &str = "push-update-generator";
 /// What is announced when a saga has come to its present state; nothing for most. Its number is given by the store.
 #[must_use]
 pub fn announcement(saga: &Saga, now: Timestamp) -> Option<Announcement> {
-    // A withdrawal of a license in no container changes no container.
+    // A withdrawal of a license in no container changes no container, and a rebase changes no license.
+    if saga.to == 0 {
+        return None;
+    }
     let container = saga.container.as_ref()?;
     let subject = saga.licenses.first()?.to_string();
     let license_ids = saga.licenses.iter().map(ToString::to_string).collect();
-    let (activation_id, kind) = (saga.id.to_string(), saga.kind.name().to_owned());
+    let (activation_id, kind) = (saga.id.to_string(), saga.kind().name().to_owned());
     let (ticket, counter) = (saga.ticket_masked.clone(), saga.to);
     let (serial, container_id) = (container.serial.clone(), container.id.clone());
     let data = match saga.state {

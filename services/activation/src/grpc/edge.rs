@@ -3,15 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use lictor_api::{error::status, types::v1::ContainerKind as WireKind};
+use lictor_clock::Timestamp;
 use lictor_license_file::limits::{MAX_FILE_BYTES, MAX_SERIAL_BYTES};
 use lictor_licensing::{
     ContainerKind, TicketCode,
     error::{ErrorCode, Problem},
+    id::LicenseId,
 };
 use lictor_runtime::Peer;
 use lictor_storage::command;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Status};
+
+use crate::domain::{proxy::Proxies, purpose::Pick};
 
 /// Most licenses of one request.
 pub(super) const MAX_LICENSES: usize = 100;
@@ -20,10 +24,13 @@ pub(super) fn invalid(message: impl Into<String>, next: impl Into<String>) -> St
     status(&Problem::new(ErrorCode::InvalidArgument, message, next))
 }
 
-/// Address of the other end.
-pub(super) fn address<T>(request: &Request<T>) -> IpAddr {
+/// Address of the other end, or of whoever stands behind a trusted proxy.
+pub(super) fn address<T>(request: &Request<T>, proxies: &Proxies) -> IpAddr {
     // Only a test without a socket has none; it is then counted like one address.
-    request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.remote.ip())
+    let direct = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.remote.ip());
+    let lines: Vec<&str> =
+        request.metadata().get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    proxies.caller(direct, lines.into_iter())
 }
 
 /// A ticket as typed.
@@ -59,6 +66,32 @@ where
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
+}
+
+/// Licenses with the seats that are wanted of each, sorted, each once.
+pub(super) fn picks(licenses: &[String], quantities: &[u32]) -> Result<Vec<Pick>, Status> {
+    if !quantities.is_empty() && quantities.len() != licenses.len() {
+        return Err(invalid(
+            "the request names other numbers of licenses and of quantities",
+            "give one quantity for each license, or none at all",
+        ));
+    }
+    let known: Vec<LicenseId> = ids(licenses)?;
+    let mut picks = Vec::with_capacity(known.len());
+    for (place, text) in licenses.iter().enumerate() {
+        picks.push(Pick { license: id(text)?, quantity: quantities.get(place).copied().unwrap_or(0) });
+    }
+    picks.sort_unstable_by_key(|pick| (pick.license, pick.quantity));
+    picks.dedup();
+    if picks.len() > known.len() {
+        return Err(invalid("a license is named twice with different quantities", "name each license once"));
+    }
+    Ok(picks)
+}
+
+/// A time that may be absent, as far as it could be read.
+pub(super) fn time(read: Option<Option<Timestamp>>) -> Result<Option<Timestamp>, Status> {
+    read.map(|at| at.ok_or_else(|| invalid("this is no time", "give a date that a calendar knows"))).transpose()
 }
 
 /// A request id.

@@ -12,13 +12,20 @@ pub(super) fn activation(saga: &Saga) -> wire::Activation {
     let container = saga.container.as_ref();
     wire::Activation {
         activation_id: saga.id.to_string(),
-        kind: match saga.kind {
+        kind: match saga.kind() {
             Kind::Activate => wire::ActivationKind::Activate,
             Kind::Push => wire::ActivationKind::Push,
             Kind::Withdraw => wire::ActivationKind::Withdraw,
+            Kind::Return => wire::ActivationKind::Return,
+            Kind::Depart => wire::ActivationKind::Depart,
+            Kind::Arrive => wire::ActivationKind::Arrive,
+            Kind::Renew => wire::ActivationKind::Renew,
+            Kind::Replace => wire::ActivationKind::Replace,
+            Kind::Rebase => wire::ActivationKind::Rebase,
         }
         .into(),
         state: match saga.state {
+            _ if saga.stalled => wire::ActivationState::Stalled,
             State::Requested => wire::ActivationState::Requested,
             // It still holds what is being given back.
             State::Reserved | State::Refusing => wire::ActivationState::Reserved,
@@ -37,9 +44,9 @@ pub(super) fn activation(saga: &Saga) -> wire::Activation {
         ticket: saga.ticket_masked.clone(),
         reason: saga.problem.as_ref().map(|problem| problem.message.clone()).unwrap_or_default(),
         created_at: Some(timestamp(saga.created_at)),
-        waits_for: String::new(),
-        next_attempt_at: None,
-        transfer_id: String::new(),
+        waits_for: saga.waits_for().to_owned(),
+        next_attempt_at: (!saga.state.is_over()).then_some(saga.next_attempt_at).flatten().map(timestamp),
+        transfer_id: saga.purpose.transfer().map(|transfer| transfer.to_string()).unwrap_or_default(),
     }
 }
 

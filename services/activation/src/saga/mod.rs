@@ -4,7 +4,9 @@
 //! noted is asked for again and gives the same answer, so the update file that comes out is the same, byte for byte.
 
 mod peers;
+mod plan;
 mod resume;
+mod schedule;
 mod steps;
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
@@ -20,16 +22,17 @@ use tracing::Instrument;
 
 pub use peers::Peers;
 pub use resume::keep_resuming;
+pub use schedule::keep_scheduling;
 pub use steps::refusal;
 
 use crate::{
     domain::{
-        saga::{Saga, Task},
-        state::{Kind, State},
+        saga::{Refusal, STALLED_PAUSE, Saga, Task},
+        state::State,
     },
     failure::Failure,
     metrics::Metrics,
-    store::{Begun, Store},
+    store::{Begun, Ended, Store},
 };
 
 /// How long a repeated request waits for the run that is under way.
@@ -41,14 +44,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub enum Step {
     /// The saga is stored.
     Begun,
-    /// License-central set the licenses aside, or marked the license as withdrawn.
-    Reserved,
+    /// License-central decided what changes, and set it aside.
+    Planned,
     /// That is noted.
-    ReservedNoted,
+    PlannedNoted,
     /// The time limit is lifted.
     Kept,
-    /// License-central marked what a push takes back.
-    WithdrawalBegun,
+    /// The lost container is blocked.
+    Blocked,
     /// The update was issued.
     Issued,
     /// That is noted.
@@ -67,6 +70,26 @@ pub enum Step {
     Released,
     /// That is noted.
     ReleasedNoted,
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 14] = [
+        Self::Begun,
+        Self::Planned,
+        Self::PlannedNoted,
+        Self::Kept,
+        Self::Blocked,
+        Self::Issued,
+        Self::IssuedNoted,
+        Self::Committed,
+        Self::CommittedNoted,
+        Self::Confirmed,
+        Self::ConfirmedNoted,
+        Self::RefusingNoted,
+        Self::Released,
+        Self::ReleasedNoted,
+    ];
 }
 
 /// Looks on at each step; what it breaks is like a process that was killed there.
@@ -145,12 +168,13 @@ impl Runner {
     }
 
     /// Begins a saga, or finds the one that this request began, and carries it out until its caller can be answered.
+    /// `context` is the file that a rebase answers.
     ///
     /// # Errors
     /// What went wrong; the saga stays and is continued in the background.
-    pub async fn run(&self, saga: Saga) -> Result<Settled, Failure> {
+    pub async fn run(&self, saga: Saga, context: Option<Vec<u8>>) -> Result<Settled, Failure> {
         let body_hash = saga.body_hash;
-        match self.store.begin(&saga, &self.name, self.clock.now()).await? {
+        match self.store.begin(&saga, context.as_deref(), &self.name, self.clock.now()).await? {
             Begun::Now(saga) => {
                 self.reached(Step::Begun)?;
                 self.drive(saga).await
@@ -186,6 +210,21 @@ impl Runner {
         Ok(Settled { saga, issued: None })
     }
 
+    /// Carries a saga on now, whatever it waited for, unless only its container can. Gives it as it stands then.
+    ///
+    /// # Errors
+    /// No such saga, or a store that does not answer. That it cannot go on is no error: the saga says why.
+    pub async fn retry(&self, id: ActivationId) -> Result<Saga, Failure> {
+        let saga = self.load(id).await?;
+        if self.store.hurry(id, self.clock.now()).await? {
+            match self.finish(saga).await {
+                Ok(_) | Err(Failure::Refused(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.load(id).await
+    }
+
     async fn load(&self, id: ActivationId) -> Result<Saga, Failure> {
         self.store.saga(id).await?.ok_or_else(|| {
             Failure::refused(ErrorCode::NotFound, "there is no such activation", "check the activation id")
@@ -194,35 +233,39 @@ impl Runner {
 
     /// Carries a claimed saga on until it waits for proof, has ended, or cannot go on now.
     async fn drive(&self, saga: Saga) -> Result<Settled, Failure> {
-        let span = tracing::info_span!("saga", activation = %saga.id, kind = %saga.kind);
+        let span = tracing::info_span!("saga", activation = %saga.id, kind = %saga.kind());
         lictor_telemetry::set_parent(&span, saga.traceparent.as_deref());
         let id = saga.id;
-        let pause = saga.pause();
-        let outcome = self.steps(saga).instrument(span).await;
+        let mut stalled = false;
+        let mut pause = saga.pause();
+        let outcome = self.steps(saga, &mut stalled).instrument(span).await;
+        if stalled {
+            pause = STALLED_PAUSE;
+        }
         match &outcome {
             // Nothing is put down: a killed process puts nothing down either.
             Err(Failure::Stopped) => {}
             Err(failure) => {
-                tracing::warn!(activation = %id, %failure, "a saga cannot go on now, it will be continued");
+                tracing::warn!(activation = %id, %failure, stalled, "a saga cannot go on now, it will be continued");
                 self.metrics.attempts_failed.inc();
-                let again = self.clock.now().saturating_add(pause);
-                if let Err(error) = self.store.put_down(id, &self.name, Some(again)).await {
+                let (problem, again_at) = (failure.problem(), self.clock.now().saturating_add(pause));
+                let ended = Ended::Failed { problem: &problem, again_at, stalled };
+                if let Err(error) = self.store.put_down(id, &self.name, ended).await {
                     tracing::warn!(activation = %id, %error, "a saga cannot be put down, its time runs out instead");
                 }
             }
-            Ok(_) => self.store.put_down(id, &self.name, None).await?,
+            Ok(_) => self.store.put_down(id, &self.name, Ended::AtRest).await?,
         }
         outcome
     }
 
-    async fn steps(&self, mut saga: Saga) -> Result<Settled, Failure> {
+    async fn steps(&self, mut saga: Saga, stalled: &mut bool) -> Result<Settled, Failure> {
         let mut carried = steps::Carried::default();
         loop {
             let before = saga.state;
             let outcome = match saga.task() {
                 Task::AwaitProof | Task::Nothing => break,
-                Task::Reserve => self.reserve(&saga, &mut carried).await,
-                Task::BeginWithdrawal => self.begin_withdrawal(&saga).await,
+                Task::Plan => self.plan(&saga, &mut carried).await,
                 Task::Issue => self.issue(&saga, &mut carried).await,
                 Task::Commit => self.commit(&saga).await,
                 Task::Confirm => self.confirm(&saga).await,
@@ -230,7 +273,14 @@ impl Runner {
             };
             let next = match outcome {
                 Ok(next) => next,
-                Err(Failure::Refused(problem)) if ends(&saga, &problem) => refused(&saga, problem)?,
+                Err(Failure::Refused(problem)) => match saga.after(&problem) {
+                    Refusal::Again => return Err(problem.into()),
+                    Refusal::Stalls => {
+                        *stalled = true;
+                        return Err(problem.into());
+                    }
+                    Refusal::Ends(to) => refused(&saga, to, problem)?.into(),
+                },
                 Err(failure) => return Err(failure),
             };
             saga = self.note(next, before).await?;
@@ -238,11 +288,12 @@ impl Runner {
         Ok(Settled { saga, issued: carried.issued })
     }
 
-    /// Writes a step down, with its announcement.
-    async fn note(&self, next: Saga, before: State) -> Result<Saga, Failure> {
+    /// Writes a step down, with its announcement and what it begins.
+    async fn note(&self, next: steps::Next, before: State) -> Result<Saga, Failure> {
         let now = self.clock.now();
-        let announcement = crate::events::announcement(&next, now);
-        let saved = self.store.step(&next, before, announcement.as_ref(), now).await?.ok_or_else(|| {
+        let announcement = crate::events::announcement(&next.saga, now);
+        let saved = self.store.step(&next.saga, before, announcement.as_ref(), &next.begins, now).await?;
+        let saved = saved.ok_or_else(|| {
             // Our time ran out and another process went on: it has the last word.
             Failure::refused(
                 ErrorCode::Unavailable,
@@ -253,13 +304,16 @@ impl Runner {
         self.metrics.stepped(&saved);
         self.reached(match saved.state {
             State::Requested => Step::Begun,
-            State::Reserved => Step::ReservedNoted,
+            State::Reserved => Step::PlannedNoted,
             State::Issued => Step::IssuedNoted,
             State::Completed => Step::CommittedNoted,
             State::Confirmed => Step::ConfirmedNoted,
             State::Refusing => Step::RefusingNoted,
             State::Refused => Step::ReleasedNoted,
         })?;
+        if !next.begins.is_empty() {
+            self.nudge();
+        }
         Ok(saved)
     }
 
@@ -271,15 +325,7 @@ impl Runner {
     }
 }
 
-/// Whether a refusal ends the saga. Licenses that somebody else is taking right now are an answer at the beginning: the
-/// caller was told, and nothing shall happen behind his back later.
-fn ends(saga: &Saga, problem: &Problem) -> bool {
-    let taken = problem.code == ErrorCode::Conflict && saga.state == State::Requested && saga.kind != Kind::Withdraw;
-    matches!(saga.state, State::Requested | State::Reserved) && (taken || saga.ends_by(problem))
-}
-
-fn refused(saga: &Saga, problem: Problem) -> Result<Saga, Failure> {
-    let to = if saga.state == State::Requested { State::Refused } else { State::Refusing };
+fn refused(saga: &Saga, to: State, problem: Problem) -> Result<Saga, Failure> {
     let state = saga.state.to(to).map_err(|wrong| steps::fault(&wrong))?;
     Ok(Saga { state, problem: Some(problem), ..saga.clone() })
 }

@@ -1,6 +1,10 @@
-//! The resumer: goes on with sagas that nobody works on and that are due.
+//! The resumer: goes on with sagas that nobody works on and that are due, so many at once and no more.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    time::Duration,
+};
 
 use lictor_licensing::id::ActivationId;
 use tokio::task::JoinSet;
@@ -11,30 +15,75 @@ use crate::failure::Failure;
 
 /// How often is looked without being told.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
-/// Sagas taken up in one look.
+/// Sagas that one look takes note of.
 const BATCH: u32 = 100;
 /// Sagas in work at once.
 const AT_ONCE: usize = 8;
 
+/// Sagas in work, and those that wait for a free place. One that is slow holds up no other.
+#[derive(Default)]
+struct Stream {
+    waiting: VecDeque<ActivationId>,
+    known: HashSet<ActivationId>,
+    running: JoinSet<(ActivationId, bool)>,
+    taken: u64,
+}
+
+impl Stream {
+    /// Takes note of what is due; tells whether there was anything new.
+    async fn look(&mut self, runner: &Runner) -> Result<bool, Failure> {
+        let mut news = false;
+        for id in runner.store.due(runner.clock.now(), BATCH).await? {
+            if self.known.insert(id) {
+                self.waiting.push_back(id);
+                news = true;
+            }
+        }
+        Ok(news)
+    }
+
+    fn fill(&mut self, runner: &Runner) {
+        while self.running.len() < AT_ONCE
+            && let Some(id) = self.waiting.pop_front()
+        {
+            let runner = runner.clone();
+            self.running.spawn(async move { (id, runner.resume(id).await) });
+        }
+    }
+
+    /// Waits until one has come to rest; false when none is in work.
+    async fn one(&mut self) -> bool {
+        match self.running.join_next().await {
+            Some(Ok((id, taken))) => {
+                self.known.remove(&id);
+                self.taken += u64::from(taken);
+                true
+            }
+            // A panic of one saga is its own; its id stays known, so it is not taken up again by this process at once.
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+}
+
 impl Runner {
-    /// Goes on with sagas that are due, and tells how many it took up. One that cannot be taken up does not count.
+    /// Goes on with sagas that are due until none is, and tells how many it took up. One that cannot be taken up does not
+    /// count.
     ///
     /// # Errors
     /// A store that does not answer. A saga that cannot go on is left for later and is no error.
     pub async fn resume_due(&self) -> Result<u64, Failure> {
-        let mut taken = 0;
-        let mut running: JoinSet<bool> = JoinSet::new();
-        for id in self.store.due(self.clock.now(), BATCH).await? {
-            if running.len() >= AT_ONCE {
-                taken += u64::from(matches!(running.join_next().await, Some(Ok(true))));
-            }
-            let runner = self.clone();
-            running.spawn(async move { runner.resume(id).await });
+        let mut stream = Stream::default();
+        stream.look(self).await?;
+        stream.fill(self);
+        while stream.one().await {
+            stream.fill(self);
         }
-        while let Some(ended) = running.join_next().await {
-            taken += u64::from(matches!(ended, Ok(true)));
-        }
-        Ok(taken)
+        Ok(stream.taken)
     }
 
     /// True when it was taken up.
@@ -62,28 +111,41 @@ impl Runner {
     }
 }
 
-/// Resumes at once, when told, and from time to time, until `stop`.
+/// Resumes at once, when told, and from time to time, until `stop`. What is in work then is let go: another start takes it
+/// up.
 ///
 /// # Errors
 /// None; the result is there so that it can be spawned like other background tasks.
 pub async fn keep_resuming(runner: Runner, stop: CancellationToken) -> Result<(), Infallible> {
-    loop {
-        match runner.resume_due().await {
-            // There may be more.
-            Ok(taken) if taken > 0 && !stop.is_cancelled() => continue,
-            Ok(_) => {}
-            Err(failure) => {
-                let problem = failure.problem();
-                tracing::warn!(%problem, "unfinished sagas cannot be looked up");
-            }
+    let mut stream = Stream::default();
+    while !stop.is_cancelled() {
+        if let Err(failure) = stream.look(&runner).await {
+            let problem = failure.problem();
+            tracing::warn!(%problem, "unfinished sagas cannot be looked up");
         }
-        if let Ok(unfinished) = runner.store.unfinished().await {
-            runner.metrics.unfinished.set(i64::try_from(unfinished).unwrap_or(i64::MAX));
+        stream.fill(&runner);
+        if stream.is_idle() {
+            stream.known.clear();
+            runner.measure().await;
         }
+        let crowded = !stream.waiting.is_empty();
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = runner.nudge.notified() => {}
-            () = tokio::time::sleep(LOOK_PAUSE) => {}
+            () = stop.cancelled() => break,
+            () = runner.nudge.notified(), if !crowded => {}
+            () = tokio::time::sleep(LOOK_PAUSE), if !crowded => {}
+            true = stream.one() => {}
+        }
+    }
+    while stream.one().await {}
+    Ok(())
+}
+
+impl Runner {
+    async fn measure(&self) {
+        if let Ok((unfinished, stalled)) = self.store.unfinished().await {
+            let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.unfinished.set(gauge(unfinished));
+            self.metrics.stalled.set(gauge(stalled));
         }
     }
 }

@@ -1,28 +1,44 @@
 //! The steps: what each asks of the other services, and what the saga looks like after it.
 
 use lictor_api::{
-    central::v1::ReservedLicense,
-    update::v1::{AddLicense, IssueUpdateResponse, Operation, WithdrawLicense, operation},
+    central::v1::{PlanResponse, TransferState},
+    update::v1::{IssueRebaseResponse, IssueUpdateResponse},
 };
 use lictor_licensing::{
     error::{ErrorCode, Problem},
-    id::LicenseId,
+    id::ActivationId,
 };
 
-use super::{Runner, Step};
+use super::{Runner, Step, plan};
 use crate::{
     domain::{
-        saga::{Container, Saga},
-        state::{Kind, State},
+        purpose::Purpose,
+        saga::{Asked, Saga},
+        schedule,
+        state::State,
     },
     failure::Failure,
+    ids,
 };
 
 /// Answers of this run that a later step, or the caller, can use without asking again.
 #[derive(Debug, Default)]
 pub(super) struct Carried {
-    reserved: Option<Vec<ReservedLicense>>,
+    plan: Option<PlanResponse>,
     pub(super) issued: Option<IssueUpdateResponse>,
+}
+
+/// A saga after a step, and the sagas that this step begins.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) saga: Saga,
+    pub(super) begins: Vec<Saga>,
+}
+
+impl From<Saga> for Next {
+    fn from(saga: Saga) -> Self {
+        Self { saga, begins: Vec::new() }
+    }
 }
 
 /// A fault of this service.
@@ -32,7 +48,7 @@ pub(super) fn fault(error: &dyn std::error::Error) -> Failure {
 }
 
 /// Something that another service should never answer.
-fn odd(what: &str) -> Failure {
+pub(super) fn odd(what: &str) -> Failure {
     tracing::error!(what, "another service answered oddly");
     Failure::refused(ErrorCode::Internal, "the activation service failed inside", "look into its log")
 }
@@ -42,141 +58,120 @@ fn moved(saga: &Saga, to: State) -> Result<Saga, Failure> {
     Ok(Saga { state, problem: None, ..saga.clone() })
 }
 
-fn license_id(text: &str) -> Result<LicenseId, Failure> {
-    text.parse().map_err(|_| odd("a license id that is none"))
-}
-
 impl Runner {
-    pub(super) async fn reserve(&self, saga: &Saga, carried: &mut Carried) -> Result<Saga, Failure> {
-        let mut licenses = Vec::new();
-        if saga.ticket.is_some() {
-            let reserved = self.peers.reserve(saga).await?;
-            if reserved.firm_code != saga.firm {
-                return Err(odd("a ticket of another firm"));
+    pub(super) async fn plan(&self, saga: &Saga, carried: &mut Carried) -> Result<Next, Failure> {
+        let Some(question) = plan::question(saga) else {
+            if let Purpose::Rebase { by_hand, .. } = saga.purpose {
+                self.peers.note_rebase(saga, by_hand).await?;
             }
-            for part in &reserved.licenses {
-                licenses.push(license_id(&part.license_id)?);
-            }
-            carried.reserved = Some(reserved.licenses);
-        }
-        self.reached(Step::Reserved)?;
-        licenses.extend(&saga.withdrawn);
-        Ok(Saga { licenses, ..moved(saga, State::Reserved)? })
-    }
-
-    pub(super) async fn begin_withdrawal(&self, saga: &Saga) -> Result<Saga, Failure> {
-        let answer = self.peers.begin_withdrawal(saga, None).await?;
-        self.reached(Step::Reserved)?;
-        let own = saga.id.to_string();
-        let mut parts = answer.licenses.into_iter().filter(|part| part.activation_id == own);
-        let Some(first) = parts.next() else {
-            // No container holds it, or another activation's segment takes it out already.
-            let done = moved(saga, State::Confirmed)?;
-            return Ok(Saga { firm: answer.firm_code, ..done });
+            self.reached(Step::Planned)?;
+            return Ok(moved(saga, State::Reserved)?.into());
         };
-        let mut licenses = vec![license_id(&first.license_id)?];
-        for part in parts {
-            if part.container_id != first.container_id {
-                return Err(odd("a license in several containers"));
-            }
-            licenses.push(license_id(&part.license_id)?);
-        }
-        let container = Container { id: first.container_id, serial: first.serial, kind: None };
-        let reserved = moved(saga, State::Reserved)?;
-        Ok(Saga { firm: answer.firm_code, container: Some(container), licenses, ..reserved })
+        let answer = match self.peers.plan(question).await {
+            Ok(answer) => answer,
+            Err(failure) => return self.needless(saga, failure).await,
+        };
+        self.reached(Step::Planned)?;
+        let plan::Planned { next, begins } = plan::planned(saga, &answer, self.clock.now())?;
+        carried.plan = Some(answer);
+        Ok(Next { saga: next, begins })
     }
 
-    pub(super) async fn issue(&self, saga: &Saga, carried: &mut Carried) -> Result<Saga, Failure> {
-        let (issued, licenses) = self.issued(saga, carried).await?;
+    /// A refused arrival ends when its transfer has: what arrived, or is to arrive no more, needs nobody who looks.
+    async fn needless(&self, saga: &Saga, failure: Failure) -> Result<Next, Failure> {
+        let (Purpose::Arrive { transfer }, Failure::Refused(problem)) = (&saga.purpose, &failure) else {
+            return Err(failure);
+        };
+        if problem.code != ErrorCode::WrongState {
+            return Err(failure);
+        }
+        let found = self.peers.transfer(*transfer).await?.transfer.unwrap_or_default();
+        if !matches!(found.state(), TransferState::Arrived | TransferState::CalledOff) {
+            return Err(failure);
+        }
+        let problem = problem.clone();
+        Ok(Saga { problem: Some(problem), ..moved(saga, State::Refused)? }.into())
+    }
+
+    pub(super) async fn issue(&self, saga: &Saga, carried: &mut Carried) -> Result<Next, Failure> {
+        let issued = self.issued(saga, carried).await?;
         self.reached(Step::Issued)?;
         let (from, to) = (issued.from, issued.to);
         carried.issued = Some(issued);
-        Ok(Saga { from, to, licenses, ..moved(saga, State::Issued)? })
+        Ok(Saga { from, to, ..moved(saga, State::Issued)? }.into())
     }
 
     /// Has the update issued, or gets it again.
-    async fn issued(
-        &self,
-        saga: &Saga,
-        carried: &mut Carried,
-    ) -> Result<(IssueUpdateResponse, Vec<LicenseId>), Failure> {
-        let mut operations = Vec::new();
-        let mut licenses = Vec::new();
-        if saga.ticket.is_some() {
-            if saga.state == State::Reserved {
-                self.peers.keep(saga).await?;
-                self.reached(Step::Kept)?;
-            }
-            let reserved = match carried.reserved.take() {
-                Some(reserved) => reserved,
-                None => self.peers.reserve(saga).await?.licenses,
-            };
-            for part in reserved {
-                licenses.push(license_id(&part.license_id)?);
-                operations.push(operation::Operation::AddLicense(AddLicense {
-                    license_id: part.license_id,
-                    product_item: part.product_item,
-                    quantity: part.quantity,
-                }));
-            }
+    async fn issued(&self, saga: &Saga, carried: &mut Carried) -> Result<IssueUpdateResponse, Failure> {
+        let Some(question) = plan::question(saga) else {
+            return self.rebased(saga).await;
+        };
+        let first = saga.state == State::Reserved;
+        if first {
+            self.peers.keep(saga).await?;
+            self.reached(Step::Kept)?;
         }
-        for license in self.taken_out(saga).await? {
-            licenses.push(license);
-            operations.push(operation::Operation::WithdrawLicense(WithdrawLicense { license_id: license.to_string() }));
+        let plan = match carried.plan.take() {
+            Some(plan) => plan,
+            None => self.peers.plan(question).await?,
+        };
+        if first && !plan.block_serial.is_empty() {
+            self.peers.block(saga, plan.block_serial).await?;
+            self.reached(Step::Blocked)?;
         }
-        if operations.is_empty() {
-            return Err(Failure::refused(
-                ErrorCode::WrongState,
-                "there is nothing to do: the licenses are being withdrawn already",
-                "fetch the pending update of the container",
-            ));
-        }
-        let operations = operations.into_iter().map(|operation| Operation { operation: Some(operation) }).collect();
-        Ok((self.peers.issue(saga, operations).await?, licenses))
+        self.peers.issue(saga, plan.changes).await
     }
 
-    /// The licenses that this saga's own segment takes out.
-    async fn taken_out(&self, saga: &Saga) -> Result<Vec<LicenseId>, Failure> {
-        if saga.kind == Kind::Withdraw {
-            return Ok(saga.licenses.clone());
-        }
-        if saga.withdrawn.is_empty() {
-            return Ok(Vec::new());
-        }
-        if saga.state != State::Reserved {
-            // Settled when it was issued; what has happened since changes nothing.
-            return Ok(saga.withdrawn.iter().filter(|id| saga.licenses.contains(id)).copied().collect());
-        }
-        let container = saga.container.as_ref().map(|container| container.id.as_str());
-        let answer = self.peers.begin_withdrawal(saga, container).await?;
-        self.reached(Step::WithdrawalBegun)?;
-        let own = saga.id.to_string();
-        let mut licenses = Vec::new();
-        for part in answer.licenses.iter().filter(|part| part.activation_id == own) {
-            licenses.push(license_id(&part.license_id)?);
-        }
-        licenses.sort_unstable();
-        Ok(licenses)
+    async fn rebased(&self, saga: &Saga) -> Result<IssueUpdateResponse, Failure> {
+        let Purpose::Rebase { reason, .. } = &saga.purpose else {
+            return Err(odd("a saga without a plan"));
+        };
+        let context = self.store.context(saga.id).await?.ok_or_else(|| odd("a rebase without a context"))?;
+        let IssueRebaseResponse { to, update, .. } = self.peers.issue_rebase(saga, context, reason.clone()).await?;
+        Ok(IssueUpdateResponse { from: to.saturating_sub(1), to, update, file_from: to.saturating_sub(1), segments: 1 })
     }
 
-    pub(super) async fn commit(&self, saga: &Saga) -> Result<Saga, Failure> {
-        self.peers.commit(saga).await?;
+    pub(super) async fn commit(&self, saga: &Saga) -> Result<Next, Failure> {
+        if !matches!(saga.purpose, Purpose::Rebase { .. }) {
+            self.peers.commit(saga).await?;
+        }
         self.reached(Step::Committed)?;
-        moved(saga, State::Completed)
+        Ok(moved(saga, State::Completed)?.into())
     }
 
-    pub(super) async fn confirm(&self, saga: &Saga) -> Result<Saga, Failure> {
-        self.peers.confirm(saga).await?;
+    pub(super) async fn confirm(&self, saga: &Saga) -> Result<Next, Failure> {
+        if !matches!(saga.purpose, Purpose::Rebase { .. }) {
+            self.peers.confirm(saga).await?;
+        }
         self.reached(Step::Confirmed)?;
-        moved(saga, State::Confirmed)
+        Ok(Next { saga: moved(saga, State::Confirmed)?, begins: self.second_leg(saga) })
     }
 
-    pub(super) async fn release(&self, saga: &Saga) -> Result<Saga, Failure> {
+    /// Seats that have left their container arrive in the other one.
+    fn second_leg(&self, saga: &Saga) -> Vec<Saga> {
+        let Purpose::Depart(departure) = &saga.purpose else {
+            return Vec::new();
+        };
+        let now = self.clock.now();
+        let asked = Asked::by_time(&schedule::arrival(departure.transfer), saga.traceparent.clone());
+        let arrival = Saga::new(
+            ActivationId::new(now, ids::random()),
+            Purpose::Arrive { transfer: departure.transfer },
+            asked,
+            now,
+        );
+        let arrival = arrival.of(saga.firm, Some(departure.target.clone()));
+        vec![Saga { ticket_masked: saga.ticket_masked.clone(), ..arrival }]
+    }
+
+    pub(super) async fn release(&self, saga: &Saga) -> Result<Next, Failure> {
         let reason = saga.problem.as_ref().map_or("", |problem| problem.message.as_str());
-        self.peers.release(saga, reason).await?;
+        if !matches!(saga.purpose, Purpose::Rebase { .. }) {
+            self.peers.release(saga, reason).await?;
+        }
         self.reached(Step::Released)?;
         let problem = saga.problem.clone();
-        Ok(Saga { problem, ..moved(saga, State::Refused)? })
+        Ok(Saga { problem, ..moved(saga, State::Refused)? }.into())
     }
 
     /// The update file of a saga whose update was issued; the same bytes every time.
@@ -191,7 +186,9 @@ impl Runner {
         match (saga.state, issued) {
             (_, Some(issued)) => Ok(issued),
             (State::Refused | State::Refusing, None) => Err(refusal(saga).into()),
-            (_, None) => Ok(self.issued(saga, &mut Carried::default()).await?.0),
+            // It ended without an update.
+            (State::Confirmed, None) if saga.to == 0 => Ok(IssueUpdateResponse::default()),
+            (_, None) => self.issued(saga, &mut Carried::default()).await,
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The tables of activation. Statements are the same on both engines.
 
+mod begin;
 mod event;
+mod find;
 mod row;
-mod saga;
+mod run;
+mod step;
 
 use lictor_storage::{Database, Migration};
 
+pub use begin::Begun;
 pub use event::ProofOf;
-pub use saga::Begun;
+pub use find::Wanted;
+pub use run::Ended;
 
 /// What the tables are made from.
 pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_activation"];

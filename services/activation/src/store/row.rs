@@ -10,16 +10,25 @@ use lictor_storage::{
     to_u64,
 };
 
-use crate::domain::saga::{Container, Saga};
+use crate::domain::{
+    purpose::{Container, Purpose},
+    saga::Saga,
+};
 
-pub(super) const COLUMNS: &str = "activation_id, kind, state, firm_code, caller, request_id, body_hash, ticket_id, \
-    ticket_masked, wanted, withdrawn, withdrawn_for, container_id, serial, container_kind, licenses, counter_from, \
-    counter_to, problem_code, problem_message, problem_next, proven_at, attempts, traceparent, created_at";
+pub(super) const COLUMNS: &str = "activation_id, purpose, state, firm_code, caller, request_id, body_hash, \
+    ticket_masked, container_id, serial, container_kind, virtual_machine, licenses, counter_from, counter_to, \
+    problem_code, problem_message, problem_next, proven_at, stalled_at, next_attempt_at, attempts, traceparent, \
+    created_at";
 
 /// A list as one column.
 pub(super) fn joined<T: Display>(values: &[T]) -> String {
     let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
     texts.join(",")
+}
+
+/// A purpose as one column.
+pub(super) fn document(purpose: &Purpose) -> Result<String, StorageError> {
+    serde_json::to_string(purpose).map_err(|error| StorageError::inconsistent("activation.purpose", error.to_string()))
 }
 
 fn split<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Vec<T>, StorageError> {
@@ -28,38 +37,36 @@ fn split<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Vec<T>, Stora
     parts.map(|part| part.parse().map_err(|_| StorageError::inconsistent(column, part))).collect()
 }
 
-fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, StorageError> {
+pub(super) fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, StorageError> {
     let text: String = row.try_get(column)?;
     text.parse().map_err(|_| StorageError::inconsistent(column, text))
 }
 
 pub(super) fn saga(row: &AnyRow) -> Result<Saga, StorageError> {
+    let purpose: String = row.try_get("purpose")?;
     let firm: i64 = row.try_get("firm_code")?;
-    let ticket: Option<String> = row.try_get("ticket_id")?;
     let body_hash: Vec<u8> = row.try_get("body_hash")?;
-    let proven_at: Option<i64> = row.try_get("proven_at")?;
+    let time = |column| -> Result<Option<Timestamp>, StorageError> {
+        Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_micros))
+    };
     let attempts: i64 = row.try_get("attempts")?;
     Ok(Saga {
         id: parsed(row, "activation_id")?,
-        kind: parsed(row, "kind")?,
+        purpose: serde_json::from_str(&purpose).map_err(|_| StorageError::inconsistent("purpose", purpose))?,
         state: parsed(row, "state")?,
         firm: u32::try_from(firm).map_err(|_| StorageError::inconsistent("firm_code", firm.to_string()))?,
         caller: row.try_get("caller")?,
         request_id: row.try_get("request_id")?,
         body_hash: body_hash.try_into().map_err(|_| StorageError::inconsistent("body_hash", "not 32 bytes"))?,
-        ticket: ticket
-            .map(|text| text.parse().map_err(|_| StorageError::inconsistent("ticket_id", text)))
-            .transpose()?,
         ticket_masked: row.try_get("ticket_masked")?,
-        wanted: split(row, "wanted")?,
-        withdrawn: split(row, "withdrawn")?,
-        withdrawn_for: row.try_get("withdrawn_for")?,
         container: container(row)?,
         licenses: split(row, "licenses")?,
         from: to_u64(row.try_get("counter_from")?)?,
         to: to_u64(row.try_get("counter_to")?)?,
         problem: problem(row)?,
-        proven: proven_at.is_some(),
+        proven: time("proven_at")?.is_some(),
+        stalled: time("stalled_at")?.is_some(),
+        next_attempt_at: time("next_attempt_at")?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         traceparent: row.try_get("traceparent")?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
@@ -75,7 +82,8 @@ fn container(row: &AnyRow) -> Result<Option<Container>, StorageError> {
     let kind = (!kind.is_empty())
         .then(|| kind.parse().map_err(|_| StorageError::inconsistent("container_kind", kind)))
         .transpose()?;
-    Ok(Some(Container { id, serial: row.try_get("serial")?, kind }))
+    let virtual_machine: i64 = row.try_get("virtual_machine")?;
+    Ok(Some(Container { id, serial: row.try_get("serial")?, kind, virtual_machine: virtual_machine != 0 }))
 }
 
 fn problem(row: &AnyRow) -> Result<Option<Problem>, StorageError> {

@@ -168,3 +168,41 @@ async fn a_spent_ticket_is_refused_except_for_the_container_that_holds_it() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seats_of_one_license_go_into_several_containers_and_can_be_added_to() {
+    on_each_engine(async |world| {
+        let front = world.front().await;
+        let ticket = world.floating(10).await;
+        let (mut here, mut there) = (world.device(), world.device());
+        let license = ticket.licenses[0].license_id.clone();
+        let request = |id: &str, seats: u32, context| ActivateRequest {
+            request_id: id.to_owned(),
+            ticket: ticket.ticket.clone(),
+            license_ids: vec![license.clone()],
+            context,
+            quantities: vec![seats],
+        };
+        for (id, seats) in [("three", 3), ("two", 2)] {
+            let answer = front.activate_as(request(id, seats, here.context())).await.expect("some of it");
+            front.import(&mut here, &answer.update).await;
+        }
+        let answer = front.activate_as(request("rest", 0, there.context())).await.expect("what is left");
+        front.import(&mut there, &answer.update).await;
+        let now = lictor_clock::Clock::now(&world.vendor.clock);
+        assert_eq!((here.seats(&license, now), there.seats(&license, now)), (5, 5));
+        let refused = front.activate_as(request("more", 1, here.context())).await.expect_err("nothing is left");
+        assert!(matches!(problem(&refused).code, ErrorCode::WrongState | ErrorCode::QuantityExhausted), "{refused:?}");
+        let again = front.activate_as(request("again", 5, there.context())).await.expect("it lies there");
+        assert_eq!(again.update, answer.update);
+
+        for (ids, quantities) in
+            [(vec![license.clone()], vec![1, 2]), (vec![license.clone(), license.clone()], vec![1, 2])]
+        {
+            let wrong = ActivateRequest { license_ids: ids, quantities, ..request("wrong", 1, here.context()) };
+            let refused = front.activate_as(wrong).await.expect_err("cannot be understood");
+            assert_eq!(problem(&refused).code, ErrorCode::InvalidArgument);
+        }
+    })
+    .await;
+}

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use lictor_activation::domain::guess::{Limit, Limits};
+use lictor_activation::{
+    domain::limit::{Limit, Limits},
+    settings::LIMITS,
+};
 use lictor_api::{error::problem, types::v1::LicenseState};
 use lictor_licensing::{ContainerKind, error::ErrorCode};
 
@@ -105,6 +108,7 @@ async fn wrong_tickets_cost_and_right_ones_do_not() {
         let limits = Limits {
             peer: Limit { burst: 3, refill: Duration::from_secs(60) },
             all: Limit { burst: 100, refill: Duration::from_secs(1) },
+            ..LIMITS
         };
         let front = world.watched_front(None, limits).await;
         let ticket = world.ticket().await;

@@ -2,41 +2,36 @@
 
 use lictor_activation::{
     domain::{
-        saga::{Container, Saga},
-        state::{Kind, State},
+        purpose::{Container, Purpose},
+        saga::{Asked, Saga},
+        state::State,
     },
     saga::Step,
+    store::Ended,
 };
-use lictor_api::{
-    activation::v1::ActivationState,
-    error::problem,
-    types::v1::LicenseState,
-    update::v1::{GetContainerRequest, container_service_client::ContainerServiceClient},
-};
-use lictor_auth::Role;
+use lictor_api::{activation::v1::ActivationState, error::problem, types::v1::LicenseState};
 use lictor_clock::Clock as _;
 use lictor_licensing::{
     ContainerKind,
-    error::ErrorCode,
+    error::{ErrorCode, Problem},
     id::{ActivationId, TicketId},
 };
 
 use crate::{
     device::Device,
-    world::{FIRM, Front, World, on_each_engine},
+    front::Front,
+    world::{FIRM, World, on_each_engine},
 };
 
 /// How many segments the generator ever issued for a container.
 async fn issued(world: &World, device: &Device) -> u64 {
-    let mut containers = ContainerServiceClient::new(world.vendor.update(&[Role::Support]));
-    let request = GetContainerRequest { firm_code: FIRM, serial: device.serial.clone() };
-    containers.get_container(request).await.expect("the container").into_inner().container.expect("it").latest
+    world.vendor.container(device).await.latest
 }
 
 const UP_TO_THE_FILE: [Step; 8] = [
     Step::Begun,
-    Step::Reserved,
-    Step::ReservedNoted,
+    Step::Planned,
+    Step::PlannedNoted,
     Step::Kept,
     Step::Issued,
     Step::IssuedNoted,
@@ -132,7 +127,7 @@ async fn put_in(front: &Front, world: &World, device: &mut Device) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_with_a_withdrawal_killed_at_any_step_is_one_segment() {
     on_each_engine(async |world| {
-        for step in [Step::Begun, Step::Reserved, Step::Kept, Step::WithdrawalBegun, Step::Issued, Step::Committed] {
+        for step in [Step::Begun, Step::Planned, Step::PlannedNoted, Step::Kept, Step::Issued, Step::Committed] {
             let front = world.front().await;
             let mut device = world.device();
             let old = put_in(&front, &world, &mut device).await;
@@ -161,7 +156,7 @@ async fn a_push_with_a_withdrawal_killed_at_any_step_is_one_segment() {
 async fn a_withdrawal_killed_at_any_step_is_carried_on() {
     on_each_engine(async |world| {
         for step in
-            [Step::Begun, Step::Reserved, Step::ReservedNoted, Step::Issued, Step::Committed, Step::CommittedNoted]
+            [Step::Begun, Step::Planned, Step::PlannedNoted, Step::Issued, Step::Committed, Step::CommittedNoted]
         {
             let front = world.front().await;
             let mut device = world.device();
@@ -187,33 +182,16 @@ async fn a_withdrawal_killed_at_any_step_is_carried_on() {
 /// A saga for a container that the generator never saw: it refuses for good, after everything was set aside.
 fn hopeless(world: &World, ticket: TicketId, request_id: &str) -> Saga {
     let now = world.vendor.clock.now();
-    Saga {
-        id: ActivationId::new(now, [world.vendor.number() as u8; 10]),
-        kind: Kind::Activate,
-        state: State::Requested,
-        firm: FIRM,
-        caller: "test".to_owned(),
-        request_id: request_id.to_owned(),
-        body_hash: [0; 32],
-        ticket: Some(ticket),
-        ticket_masked: String::new(),
-        wanted: Vec::new(),
-        withdrawn: Vec::new(),
-        withdrawn_for: String::new(),
-        container: Some(Container {
-            id: "ab".repeat(32),
-            serial: "130-1".to_owned(),
-            kind: Some(ContainerKind::Machine),
-        }),
-        licenses: Vec::new(),
-        from: 0,
-        to: 0,
-        problem: None,
-        proven: false,
-        attempts: 0,
-        traceparent: None,
-        created_at: now,
-    }
+    let asked =
+        Asked { caller: "test".to_owned(), request_id: request_id.to_owned(), body_hash: [0; 32], traceparent: None };
+    let container = Container {
+        id: "ab".repeat(32),
+        serial: "130-1".to_owned(),
+        kind: Some(ContainerKind::Machine),
+        virtual_machine: false,
+    };
+    let id = ActivationId::new(now, [world.vendor.number() as u8; 10]);
+    Saga::new(id, Purpose::Activate { ticket, picks: Vec::new() }, asked, now).of(FIRM, Some(container))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,11 +203,11 @@ async fn a_refusal_by_the_issuer_gives_everything_back_whatever_dies() {
             let saga = hopeless(&world, id, &format!("{step:?}"));
             if let Some(step) = step {
                 let (front, killer) = world.front_killed_at(step).await;
-                front.runner.run(saga.clone()).await.expect_err("killed");
+                front.runner.run(saga.clone(), None).await.expect_err("killed");
                 assert!(killer.has_struck(), "{step:?} was never reached");
             }
             let front = world.front().await;
-            let settled = front.runner.run(saga).await.expect("settled");
+            let settled = front.runner.run(saga, None).await.expect("settled");
             assert_eq!(settled.saga.state, State::Refused);
             assert_eq!(settled.saga.problem.expect("a reason").code, ErrorCode::NotFound);
             assert_eq!(world.vendor.state(&ticket.licenses[0].license_id).await, LicenseState::Available);
@@ -253,7 +231,9 @@ async fn a_run_that_missed_its_own_last_step_leaves_the_saga_at_rest() {
         let id: ActivationId = answer.activation.expect("it").activation_id.parse().expect("an id");
         let (store, now) = (front.runner.store(), world.vendor.clock.now());
         // What a run does whose last commit was stored without an answer: it believes that it failed.
-        store.put_down(id, "test", Some(now)).await.expect("put down");
+        let problem = Problem::new(ErrorCode::Unavailable, "the database does not answer", "");
+        let ended = Ended::Failed { problem: &problem, again_at: now, stalled: true };
+        store.put_down(id, "test", ended).await.expect("put down");
         assert_eq!(front.runner.resume_due().await.expect("a store"), 0, "it waits for proof and is not due");
         front.import(&mut device, &answer.update).await;
         assert_eq!(world.vendor.state(&ticket.licenses[0].license_id).await, LicenseState::Confirmed);
@@ -268,10 +248,10 @@ async fn a_run_whose_time_is_over_does_not_end_the_next_ones() {
         let saga = hopeless(&world, ticket.ticket_id.parse().expect("a ticket id"), "slow");
         let front = world.front().await;
         let (store, clock) = (front.runner.store(), &world.vendor.clock);
-        store.begin(&saga, "slow", clock.now()).await.expect("begun");
+        store.begin(&saga, None, "slow", clock.now()).await.expect("begun");
         clock.advance(std::time::Duration::from_secs(61));
         store.claim(saga.id, "next", clock.now()).await.expect("a store").expect("free to be taken over");
-        store.put_down(saga.id, "slow", Some(clock.now())).await.expect("put down");
+        store.put_down(saga.id, "slow", Ended::AtRest).await.expect("put down");
         let third = store.claim(saga.id, "third", clock.now()).await.expect("a store");
         assert!(third.is_none(), "the next runner still works on it");
     })

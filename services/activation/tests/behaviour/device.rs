@@ -3,10 +3,11 @@
 use lictor_clock::Timestamp;
 use lictor_key_store::MemorySigner;
 use lictor_license_file::{
-    RuntimeVersion, apply,
+    FileError, RuntimeVersion, apply,
     context::{Context, Reason, Statement},
     device::{DeviceCounters, DeviceKeys, DeviceProfile},
     seal::SealingKey,
+    segment::Question,
     state::VendorState,
 };
 use lictor_licensing::{ContainerKind, FirmCode, id::LicenseId};
@@ -22,6 +23,8 @@ pub(crate) struct Device {
     sequence: u64,
     signer: MemorySigner,
     sealing: SealingKey,
+    /// Fresh contexts that a rebase may answer.
+    questions: Vec<Question>,
 }
 
 impl Device {
@@ -43,6 +46,7 @@ impl Device {
             sequence: 0,
             signer,
             sealing,
+            questions: Vec::new(),
         }
     }
 
@@ -51,11 +55,20 @@ impl Device {
     }
 
     pub(crate) fn context(&mut self) -> Vec<u8> {
-        self.write(Reason::Request)
+        self.write(Reason::Request, None)
     }
 
-    fn write(&mut self, reason: Reason) -> Vec<u8> {
+    /// A context that is no older than the challenge.
+    pub(crate) fn fresh_context(&mut self, challenge: [u8; 32]) -> Vec<u8> {
+        self.write(Reason::Request, Some(challenge))
+    }
+
+    fn write(&mut self, reason: Reason, challenge: Option<[u8; 32]>) -> Vec<u8> {
         self.sequence += 1;
+        let device_nonce = std::array::from_fn(|place| (self.sequence >> (8 * (place % 8))) as u8);
+        if let Some(challenge) = challenge {
+            self.questions.push(Question { device_nonce, challenge });
+        }
         let statement = Statement {
             reason,
             serial: &self.serial,
@@ -63,8 +76,8 @@ impl Device {
             root_version: self.root.version(),
             sequence: self.sequence,
             created_at: Timestamp::UNIX_EPOCH,
-            device_nonce: [7; 16],
-            vendor_nonce: None,
+            device_nonce,
+            vendor_nonce: challenge,
             counters: DeviceCounters::default(),
             evidence: Vec::new(),
         };
@@ -73,14 +86,48 @@ impl Device {
 
     /// Imports an update file and gives the receipt.
     pub(crate) fn import(&mut self, file: &[u8]) -> Vec<u8> {
+        self.try_import(file).expect("a good update file")
+    }
+
+    /// The same for a file that may be refused, which changes nothing.
+    pub(crate) fn try_import(&mut self, file: &[u8]) -> Result<Vec<u8>, FileError> {
         let device = apply::Device { profile: &self.profile, sealing: &self.sealing };
-        let mut import = apply::verify(file, device, &self.root, &self.state).expect("a good update file");
+        let mut import = apply::verify_answering(file, device, &self.root, &self.state, &self.questions)?;
         while let Some(step) = import.next_step() {
             step.expect("a step that was verified");
         }
+        if import.state().epoch != self.state.epoch {
+            self.questions.clear();
+        }
         self.root = import.root().clone();
         self.state = import.state().clone();
-        self.write(Reason::Receipt(import.results().to_vec()))
+        Ok(self.write(Reason::Receipt(import.results().to_vec()), None))
+    }
+
+    /// Seats of a license that can be used here at `now`.
+    pub(crate) fn seats(&self, license: &str, now: Timestamp) -> u32 {
+        let license: LicenseId = license.parse().expect("a license id");
+        let Some(entry) = self.state.entries.get(&license) else {
+            return 0;
+        };
+        let end = entry.product_item().expect("an item").options().expiration_time;
+        if end.is_some_and(|end| end <= now) { 0 } else { entry.quantity }
+    }
+
+    /// When the entry of a license ends.
+    pub(crate) fn end_of(&self, license: &str) -> Option<Timestamp> {
+        let license: LicenseId = license.parse().expect("a license id");
+        self.state.entries.get(&license)?.product_item().expect("an item").options().expiration_time
+    }
+
+    /// How many modules lie under a license's product item.
+    pub(crate) fn modules(&self, license: &str) -> usize {
+        let license: LicenseId = license.parse().expect("a license id");
+        self.state.entries.get(&license).map_or(0, |entry| entry.product_item().expect("an item").modules().len())
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.state.epoch
     }
 
     pub(crate) fn holds(&self, license: &str) -> bool {

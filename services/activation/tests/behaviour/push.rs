@@ -5,7 +5,8 @@ use lictor_licensing::error::ErrorCode;
 
 use crate::{
     device::Device,
-    world::{Front, World, on_each_engine},
+    front::Front,
+    world::{World, on_each_engine},
 };
 
 async fn activated(front: &Front, world: &World, device: &mut Device) -> String {
@@ -176,7 +177,7 @@ async fn a_push_of_a_withdrawal_that_is_on_its_way_is_refused_and_ends() {
             assert_eq!(refused.code, ErrorCode::WrongState);
             assert!(refused.message.starts_with("there is nothing to do"), "{}", refused.message);
         }
-        assert_eq!(front.runner.store().unfinished().await.expect("a store"), 0, "no saga is left half-way");
+        assert_eq!(front.runner.store().unfinished().await.expect("a store"), (0, 0), "no saga is left half-way");
         let update = front.pending(&device).await;
         front.import(&mut device, &update).await;
         assert_eq!(world.vendor.state(&license).await, LicenseState::Withdrawn);

@@ -31,6 +31,7 @@ fn settings(vendor: &Vendor) -> Settings {
         peers_ca: None,
         instance: Some("one".to_owned()),
         limits: LIMITS,
+        proxies: lictor_activation::domain::proxy::Proxies::default(),
     }
 }
 

@@ -11,30 +11,26 @@ use std::{
 };
 
 use lictor_activation::{
-    domain::guess::Limits,
-    events::take_in,
+    domain::{limit::Limits, proxy::Proxies},
     grpc::{self, Desk},
-    guess::Guesses,
+    limit::Limiter,
     metrics::Metrics,
     saga::{Peers, Runner, Step, Watch},
     settings::LIMITS,
     store::{MIGRATIONS, Store},
 };
 use lictor_api::{
-    activation::v1::{
-        ActivateRequest, ActivateResponse, Activation, CreatePushRequest, CreatePushResponse, GetActivationRequest,
-        GetPendingUpdateRequest, SubmitContextRequest, SubmitContextResponse, WithdrawLicenseRequest,
-        WithdrawLicenseResponse, activation_service_client::ActivationServiceClient,
-        push_service_client::PushServiceClient,
-    },
     central::v1::{
         ApplyCatalogueRequest, CreateOrderRequest, GetLicenseRequest, OrderLine, Ticket,
         catalogue_service_client::CatalogueServiceClient, license_service_client::LicenseServiceClient,
         order_service_client::OrderServiceClient,
     },
     event::v1::{Event, ListEventsRequest, event::Data},
-    types::v1::{ContainerKind as WireKind, LicenseState},
-    update::v1::{CreateLifRequest, InitVendorRequest, vendor_service_client::VendorServiceClient},
+    types::v1::{ContainerKind as WireKind, License, LicenseState},
+    update::v1::{
+        Container, CreateLifRequest, GetContainerRequest, InitVendorRequest,
+        container_service_client::ContainerServiceClient, vendor_service_client::VendorServiceClient,
+    },
 };
 use lictor_auth::{AuthSettings, LocalIssuer, Role};
 use lictor_broker::Broker;
@@ -50,10 +46,28 @@ use lictor_signing::TrustedRoot;
 use lictor_storage::{Database, DatabaseSettings, testing::for_each_engine};
 use tonic::Status;
 
-use crate::device::Device;
+use crate::{device::Device, front::Front};
 
 pub(crate) const FIRM: u32 = 6_000_001;
-const CATALOGUE: &str = include_str!("../../../../docs/catalogue-example.yaml");
+const EXAMPLE: &str = include_str!("../../../../docs/catalogue-example.yaml");
+/// What these tests sell beside the example.
+const MORE: &str = r#"
+  - name: floating
+    product_item:
+      product_code: 700
+      text: Floating
+      license_quantity: {count: 10}
+      transfer: {may_move: true, may_return: true, splittable: true, depth: 0}
+      modules:
+        - {product_code: 701, text: Part of it}
+    reactivation: {once_per_days: 30}
+  - name: rented
+    product_item:
+      product_code: 710
+      text: Rented
+      license_quantity: {count: 1}
+    renewal: {period_days: 30, lead_days: 7, grace_days: 0}
+"#;
 const START: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// License-central and the generator, each on its own database file.
@@ -76,11 +90,12 @@ pub(crate) struct World {
 
 /// Kills the run at one step, once.
 #[derive(Debug, Default)]
-pub(crate) struct Killer(Mutex<Option<Step>>);
+pub(crate) struct Killer(Mutex<Option<(Step, u32)>>);
 
 impl Killer {
-    pub(crate) fn at(step: Step) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(step))))
+    /// Strikes when `step` was reached `skip` times before.
+    pub(crate) fn at(step: Step, skip: u32) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some((step, skip)))))
     }
 
     pub(crate) fn has_struck(&self) -> bool {
@@ -91,33 +106,29 @@ impl Killer {
 impl Watch for Killer {
     fn reached(&self, step: Step) -> ControlFlow<()> {
         let mut planned = self.0.lock().expect("a lock");
-        if *planned == Some(step) {
-            *planned = None;
-            return ControlFlow::Break(());
+        match *planned {
+            Some((at, 0)) if at == step => {
+                *planned = None;
+                return ControlFlow::Break(());
+            }
+            Some((at, skip)) if at == step => *planned = Some((at, skip - 1)),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
-}
-
-/// One process of the activation service. Nothing runs in its background: tests say when.
-pub(crate) struct Front {
-    pub(crate) running: Running,
-    pub(crate) runner: Runner,
-    clock: ManualClock,
-    issuer: LocalIssuer,
 }
 
 /// Runs a test with the tables of activation on each engine.
 pub(crate) async fn on_each_engine(test: impl AsyncFn(World)) {
     for_each_engine(MIGRATIONS, async |db: Database| {
         let vendor = Vendor::start().await;
-        let root = vendor.firm(FIRM, CATALOGUE).await;
+        let root = vendor.firm(FIRM, &format!("{EXAMPLE}{MORE}")).await;
         test(World { vendor, db, root }).await;
     })
     .await;
 }
 
-fn channel(url: &str, issuer: &LocalIssuer, clock: &ManualClock, roles: &'static [Role]) -> ServiceChannel {
+pub(crate) fn channel(url: &str, issuer: &LocalIssuer, clock: &ManualClock, roles: &'static [Role]) -> ServiceChannel {
     let (issuer, clock) = (issuer.clone(), clock.clone());
     let token = Arc::new(move || {
         issuer
@@ -127,7 +138,7 @@ fn channel(url: &str, issuer: &LocalIssuer, clock: &ManualClock, roles: &'static
     client::channel(url, None, Some(token)).expect("a channel")
 }
 
-fn url(running: &Running) -> String {
+pub(crate) fn url(running: &Running) -> String {
     format!("http://{}", running.addresses().grpc)
 }
 
@@ -144,6 +155,7 @@ impl Vendor {
                 database: database(folder.path(), "central.db"),
                 broker: broker.clone(),
                 ticket_key: TicketKeySource::File(folder.path().join("ticket.key")),
+                expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
             },
             clock.shared(),
         );
@@ -198,22 +210,42 @@ impl Vendor {
 
     /// Orders items and gives the ticket.
     pub(crate) async fn order(&self, firm_code: u32, items: &[&str]) -> Ticket {
+        let items: Vec<(&str, u32)> = items.iter().map(|item| (*item, 0)).collect();
+        self.order_seats(firm_code, &items).await
+    }
+
+    /// Orders items with seats and gives the ticket.
+    pub(crate) async fn order_seats(&self, firm_code: u32, items: &[(&str, u32)]) -> Ticket {
         let mut orders = OrderServiceClient::new(self.central(&[Role::BackOffice]));
         let request = CreateOrderRequest {
             request_id: format!("order-{}", self.number()),
             firm_code,
             customer: "Example Ltd".to_owned(),
-            lines: items.iter().map(|item| OrderLine { item: (*item).to_owned(), quantity: 0 }).collect(),
+            lines: items
+                .iter()
+                .map(|(item, quantity)| OrderLine { item: (*item).to_owned(), quantity: *quantity })
+                .collect(),
             reference: String::new(),
         };
         let answer = orders.create_order(request).await.expect("an order").into_inner();
         answer.order.expect("an order").tickets.remove(0)
     }
 
-    pub(crate) async fn state(&self, license_id: &str) -> LicenseState {
+    pub(crate) async fn license(&self, license_id: &str) -> License {
         let mut licenses = LicenseServiceClient::new(self.central(&[Role::Support]));
         let request = GetLicenseRequest { license_id: license_id.to_owned() };
-        licenses.get_license(request).await.expect("a license").into_inner().license.expect("a license").state()
+        licenses.get_license(request).await.expect("a license").into_inner().license.expect("a license")
+    }
+
+    pub(crate) async fn state(&self, license_id: &str) -> LicenseState {
+        self.license(license_id).await.state()
+    }
+
+    /// What the generator knows of a container.
+    pub(crate) async fn container(&self, device: &Device) -> Container {
+        let mut containers = ContainerServiceClient::new(self.update(&[Role::Support]));
+        let request = GetContainerRequest { firm_code: FIRM, serial: device.serial.clone() };
+        containers.get_container(request).await.expect("the container").into_inner().container.expect("it")
     }
 
     pub(crate) fn auth(&self) -> AuthSettings {
@@ -234,6 +266,11 @@ impl World {
         self.vendor.order(FIRM, &["editor"]).await
     }
 
+    /// A ticket with one license of `seats` that may be moved, divided and given back.
+    pub(crate) async fn floating(&self, seats: u32) -> Ticket {
+        self.vendor.order_seats(FIRM, &[("floating", seats)]).await
+    }
+
     pub(crate) fn peers(&self) -> Peers {
         Peers::new(self.vendor.central(&[Role::Service]), self.vendor.update(&[Role::Service]))
     }
@@ -244,7 +281,12 @@ impl World {
     }
 
     pub(crate) async fn front_killed_at(&self, step: Step) -> (Front, Arc<Killer>) {
-        let killer = Killer::at(step);
+        self.front_killed_after(step, 0).await
+    }
+
+    /// The same, when the step was reached `skip` times before.
+    pub(crate) async fn front_killed_after(&self, step: Step, skip: u32) -> (Front, Arc<Killer>) {
+        let killer = Killer::at(step, skip);
         (self.watched_front(Some(killer.clone()), LIMITS).await, killer)
     }
 
@@ -260,7 +302,8 @@ impl World {
         }
         let desk = Desk {
             runner: runner.clone(),
-            guesses: Guesses::in_memory(limits, clock.shared()),
+            limiter: Limiter::in_memory(limits, clock.shared()),
+            proxies: Proxies(vec!["127.0.0.2".parse().expect("an address")]),
             clock: clock.shared(),
             metrics,
             lifecycle: frame.lifecycle().clone(),
@@ -288,104 +331,5 @@ impl World {
             }
         }
         (completed, confirmed)
-    }
-}
-
-impl Front {
-    fn public(&self) -> ActivationServiceClient<ServiceChannel> {
-        let channel = client::channel(&url(&self.running), None, None).expect("a channel");
-        ActivationServiceClient::new(channel).max_encoding_message_size(8 << 20)
-    }
-
-    fn staff(&self) -> PushServiceClient<ServiceChannel> {
-        PushServiceClient::new(channel(&url(&self.running), &self.issuer, &self.clock, &[Role::Support]))
-    }
-
-    pub(crate) async fn activate(
-        &self,
-        request_id: &str,
-        ticket: &str,
-        context: Vec<u8>,
-    ) -> Result<ActivateResponse, Status> {
-        let request = ActivateRequest {
-            request_id: request_id.to_owned(),
-            ticket: ticket.to_owned(),
-            license_ids: Vec::new(),
-            context,
-            quantities: Vec::new(),
-        };
-        self.activate_as(request).await
-    }
-
-    pub(crate) async fn activate_as(&self, request: ActivateRequest) -> Result<ActivateResponse, Status> {
-        Ok(self.public().activate(request).await?.into_inner())
-    }
-
-    pub(crate) async fn inspect(
-        &self,
-        ticket: &str,
-    ) -> Result<lictor_api::activation::v1::InspectTicketResponse, Status> {
-        let request = lictor_api::activation::v1::InspectTicketRequest { ticket: ticket.to_owned() };
-        Ok(self.public().inspect_ticket(request).await?.into_inner())
-    }
-
-    pub(crate) async fn submit(&self, context: Vec<u8>) -> Result<SubmitContextResponse, Status> {
-        Ok(self.public().submit_context(SubmitContextRequest { context }).await?.into_inner())
-    }
-
-    pub(crate) async fn activation(&self, activation_id: &str) -> Activation {
-        let request = GetActivationRequest { activation_id: activation_id.to_owned() };
-        let answer = self.public().get_activation(request).await.expect("an activation").into_inner();
-        answer.activation.expect("an activation")
-    }
-
-    pub(crate) async fn push(
-        &self,
-        request_id: &str,
-        device: &Device,
-        ticket: &str,
-        withdraw: &[&str],
-    ) -> Result<CreatePushResponse, Status> {
-        let request = CreatePushRequest {
-            request_id: request_id.to_owned(),
-            firm_code: FIRM,
-            serial: device.serial.clone(),
-            ticket: ticket.to_owned(),
-            withdraw: withdraw.iter().map(|license| (*license).to_owned()).collect(),
-        };
-        Ok(self.staff().create_push(request).await?.into_inner())
-    }
-
-    pub(crate) async fn withdraw(&self, request_id: &str, license: &str) -> Result<WithdrawLicenseResponse, Status> {
-        let request = WithdrawLicenseRequest {
-            request_id: request_id.to_owned(),
-            license_id: license.to_owned(),
-            reason: "not paid".to_owned(),
-        };
-        Ok(self.staff().withdraw_license(request).await?.into_inner())
-    }
-
-    pub(crate) async fn pending(&self, device: &Device) -> Vec<u8> {
-        let request = GetPendingUpdateRequest { firm_code: FIRM, serial: device.serial.clone() };
-        self.staff().get_pending_update(request).await.expect("the pending update").into_inner().update
-    }
-
-    /// Reads the generator's feed and carries on what became due.
-    pub(crate) async fn take_proofs(&self) {
-        for event in self.runner.peers().update_events(0, 1_000).await.expect("the feed") {
-            take_in(self.runner.clone(), self.clock.shared(), event).await.expect("taken in");
-        }
-        self.resume().await;
-    }
-
-    pub(crate) async fn resume(&self) {
-        while self.runner.resume_due().await.expect("a store") > 0 {}
-    }
-
-    /// Imports an update and sends the receipt.
-    pub(crate) async fn import(&self, device: &mut Device, update: &[u8]) {
-        let receipt = device.import(update);
-        assert_eq!(self.submit(receipt).await.expect("taken").verdict, "ok");
-        self.take_proofs().await;
     }
 }

@@ -1,4 +1,4 @@
-//! The counter in Redis: one script takes from both limits or from none, so replicas cannot overtake each other.
+//! The counter in Redis: one script takes all charges or none, so replicas cannot overtake each other.
 
 use std::time::Duration;
 
@@ -9,31 +9,30 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-use crate::domain::guess::{Limits, millis};
+use crate::domain::limit::{Charge, millis};
 
-/// Longest wait for an answer: a ticket must not wait for a broken counter.
+/// Longest wait for an answer: nobody must wait for a broken counter.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
-/// KEYS: address, all. ARGV: now, then refill and reach of the address, then refill and reach of all; milliseconds.
-/// Answers 0, or the wait.
+/// KEYS: the names. ARGV: now, then cost and reach of each; milliseconds. Answers 0, or the wait.
 const TAKE: &str = "
 local now = tonumber(ARGV[1])
 local nexts, wait = {}, 0
-for i = 1, 2 do
-  local refill, reach = tonumber(ARGV[i * 2]), tonumber(ARGV[i * 2 + 1])
+for i = 1, #KEYS do
+  local cost, reach = tonumber(ARGV[i * 2]), tonumber(ARGV[i * 2 + 1])
   local paid = tonumber(redis.call('GET', KEYS[i]) or '0')
-  nexts[i] = math.max(paid, now) + refill
+  nexts[i] = math.max(paid, now) + cost
   wait = math.max(wait, nexts[i] - now - reach)
 end
 if wait > 0 then return wait end
-for i = 1, 2 do
+for i = 1, #KEYS do
   redis.call('SET', KEYS[i], string.format('%.0f', nexts[i]), 'PX', string.format('%.0f', nexts[i] - now + 1000))
 end
 return 0";
 
-/// KEYS: address, all. ARGV: refill of each.
+/// KEYS: the names. ARGV: cost of each.
 const REFUND: &str = "
-for i = 1, 2 do
+for i = 1, #KEYS do
   local paid = redis.call('GET', KEYS[i])
   if paid then
     redis.call('SET', KEYS[i], string.format('%.0f', tonumber(paid) - tonumber(ARGV[i])), 'KEEPTTL')
@@ -72,38 +71,32 @@ impl Shared {
         Ok(Self { connection, prefix: prefix.to_owned(), take: Script::new(TAKE), refund: Script::new(REFUND) })
     }
 
-    /// Takes a try from both limits or from none; the inner error is the wait in milliseconds.
-    pub async fn take(&self, peer: &str, limits: &Limits, now: Timestamp) -> Result<Result<(), i64>, RedisError> {
-        let [of_peer, of_all] = self.keys(peer);
-        let wait: i64 = self
-            .take
-            .key(of_peer)
-            .key(of_all)
-            .arg(millis(now))
-            .arg(limits.peer.refill_ms())
-            .arg(limits.peer.reach_ms())
-            .arg(limits.all.refill_ms())
-            .arg(limits.all.reach_ms())
-            .invoke_async(&mut self.connection.clone())
-            .await?;
+    /// Takes all charges or none; the inner error is the wait in milliseconds.
+    pub async fn take(&self, charges: &[Charge], now: Timestamp) -> Result<Result<(), i64>, RedisError> {
+        let mut call = self.take.prepare_invoke();
+        for charge in charges {
+            call.key(self.name(charge));
+        }
+        call.arg(millis(now));
+        for charge in charges {
+            call.arg(charge.cost_ms).arg(charge.limit.reach_ms());
+        }
+        let wait: i64 = call.invoke_async(&mut self.connection.clone()).await?;
         Ok(if wait > 0 { Err(wait) } else { Ok(()) })
     }
 
-    /// Gives a try back.
-    pub async fn refund(&self, peer: &str, limits: &Limits) -> Result<(), RedisError> {
-        let [of_peer, of_all] = self.keys(peer);
-        self.refund
-            .key(of_peer)
-            .key(of_all)
-            .arg(limits.peer.refill_ms())
-            .arg(limits.all.refill_ms())
-            .invoke_async::<i64>(&mut self.connection.clone())
-            .await?;
+    /// Gives charges back.
+    pub async fn refund(&self, charges: &[Charge]) -> Result<(), RedisError> {
+        let mut call = self.refund.prepare_invoke();
+        for charge in charges {
+            call.key(self.name(charge)).arg(charge.cost_ms);
+        }
+        call.invoke_async::<i64>(&mut self.connection.clone()).await?;
         Ok(())
     }
 
-    /// Both in one slot, so that the script also runs on a cluster.
-    fn keys(&self, peer: &str) -> [String; 2] {
-        [format!("{{{}}}:guess:{peer}", self.prefix), format!("{{{}}}:guess:all", self.prefix)]
+    /// All in one slot, so that the script also runs on a cluster.
+    fn name(&self, charge: &Charge) -> String {
+        format!("{{{}}}:{}:{}", self.prefix, charge.class, charge.who)
     }
 }
