@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use lictor_clock::{Timestamp, TimestampParseError};
 use lictor_licensing::ticket::TicketCode;
 
 use crate::failure::{Failure, Outcome};
@@ -94,6 +95,41 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Where a verb notes down what it has begun.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StateFolder {
+    /// Folder for the notes that let an interrupted run go on [default: beside client.toml, else
+    /// ~/.local/state/lictor]
+    #[arg(long = "state", value_name = "DIR", env = "LICTOR_STATE", hide_env_values = true)]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// Reads bytes written in hex.
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    (0..digits.len()).step_by(2).map(|place| u8::from_str_radix(&text[place..place + 2], 16).ok()).collect()
+}
+
+/// Reads a moment: RFC 3339, or a day, which means its beginning in UTC.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let day = text.len() == 10 && !text.contains(['T', 't']);
+    let parsed = if day { format!("{text}T00:00:00Z").parse() } else { text.parse::<Timestamp>() };
+    parsed.map_err(|error: TimestampParseError| format!("{error}, or as a day like 2027-01-31"))
+}
+
+/// A moment as it stands on the wire.
+pub(crate) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
+    let micros = time.as_micros();
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        // Below a second, so it always fits.
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}
+
 /// Reads a ticket as typed. `-` means: the first line of stdin, so that it stays out of the list of processes.
 pub(crate) fn ticket(typed: &str) -> Outcome<TicketCode> {
     let mut line = String::new();
@@ -151,6 +187,24 @@ mod tests {
         assert_eq!(number("0xFF"), Ok(255));
         assert!(number("-1").is_err());
         assert!(number("0x1FFFFFFFF").is_err());
+    }
+
+    #[test]
+    fn moments_are_read_as_days_and_as_times() {
+        assert_eq!(moment("2027-01-31"), moment("2027-01-31T00:00:00Z"));
+        assert_eq!(moment("2027-01-31T02:00:00+02:00"), moment("2027-01-31"));
+        assert_eq!(wire_time(moment("2027-01-15T08:00:00.5Z").expect("time")).nanos, 500_000_000);
+        for bad in ["", "tomorrow", "2027-13-01", "2027-02-30", "2027-01-31T00:00", "31.01.2027"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hex_is_read_whole_or_not_at_all() {
+        assert_eq!(from_hex("00fF"), Some(vec![0, 255]));
+        for bad in ["0", "0g", "é0", "+1", " 1"] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use lictor_license_file::armor;
+use lictor_license_file::limits::MAX_ARMOR_BYTES;
 use lictor_licensing::error::ErrorCode;
 
 use crate::failure::{Failure, Outcome};
@@ -14,6 +16,28 @@ pub(crate) const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Reads a file of at most [`MAX_FILE_BYTES`].
 pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
+    read_up_to(path, MAX_FILE_BYTES)
+}
+
+/// Reads a file of remote programming, binary or in its text armor; `-` means stdin. What is given is always binary.
+pub(crate) fn read_license_file(path: &Path) -> Outcome<Vec<u8>> {
+    let content = read_up_to(path, MAX_ARMOR_BYTES as u64)?;
+    let inside = armor::unwrap(&content).map_err(|error| error.problem())?.into_owned();
+    if inside.len() as u64 > MAX_FILE_BYTES {
+        return Err(too_large(path, MAX_FILE_BYTES));
+    }
+    Ok(inside)
+}
+
+fn too_large(path: &Path, limit: u64) -> Failure {
+    Failure::new(
+        ErrorCode::LimitExceeded,
+        format!("{} is larger than {} MiB", path.display(), limit / 1024 / 1024),
+        "check that this is the file you meant",
+    )
+}
+
+fn read_up_to(path: &Path, limit: u64) -> Outcome<Vec<u8>> {
     let broken = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => {
             Failure::new(ErrorCode::NotFound, format!("there is no file {}", path.display()), "check the path")
@@ -22,15 +46,14 @@ pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
             Failure::local(format!("{} cannot be read: {kind}", path.display()), "check the path and its permissions")
         }
     };
-    let file = File::open(path).map_err(broken)?;
     let mut content = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(broken)?;
-    if content.len() as u64 > MAX_FILE_BYTES {
-        return Err(Failure::new(
-            ErrorCode::LimitExceeded,
-            format!("{} is larger than 4 MiB", path.display()),
-            "check that this is the file you meant",
-        ));
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut content).map_err(broken)?;
+    } else {
+        File::open(path).map_err(broken)?.take(limit + 1).read_to_end(&mut content).map_err(broken)?;
+    }
+    if content.len() as u64 > limit {
+        return Err(too_large(path, limit));
     }
     Ok(content)
 }
@@ -127,5 +150,20 @@ mod tests {
         let huge = folder.path().join("huge.rac");
         File::create(&huge).and_then(|file| file.set_len(MAX_FILE_BYTES + 1)).expect("sparse file");
         assert_eq!(read(&huge).expect_err("huge").exit_code(), 2);
+        File::create(&huge).and_then(|file| file.set_len(MAX_ARMOR_BYTES as u64 + 1)).expect("sparse file");
+        assert_eq!(read_license_file(&huge).expect_err("huge").exit_code(), 2);
+    }
+
+    #[test]
+    fn text_armor_is_taken_off_and_binary_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.txt");
+        let file = [lictor_license_file::frame::MAGIC.as_slice(), &[0, 255, 10, 13]].concat();
+        fs::write(&path, format!("Hello,\n> {}\nregards", armor::wrap(&file).replace('\n', "\r\n> "))).expect("mail");
+        assert_eq!(read_license_file(&path).expect("armored"), file);
+        fs::write(&path, &file).expect("binary");
+        assert_eq!(read_license_file(&path).expect("binary"), file);
+        fs::write(&path, &armor::wrap(&file)[..40]).expect("cut off");
+        assert_eq!(read_license_file(&path).expect_err("cut off").exit_code(), 7);
     }
 }

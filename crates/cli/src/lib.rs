@@ -8,6 +8,7 @@
 //! which [`reference()`] writes from the very definitions that parse the arguments.
 
 mod args;
+mod ask;
 mod config;
 mod connect;
 mod environment;
@@ -15,7 +16,9 @@ mod failure;
 mod files;
 mod output;
 mod program;
+mod qr;
 mod reference;
+mod remote;
 mod resume;
 mod show;
 mod verbs;

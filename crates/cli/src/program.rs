@@ -279,7 +279,21 @@ mod tests {
 
     #[test]
     fn customers_are_not_offered_the_vendors_verbs() {
-        assert_eq!(names(Scope::Customer), ["activate", "server", "run", "completions"]);
+        let customers = [
+            "activate",
+            "return",
+            "move",
+            "transfer",
+            "replace",
+            "rebase",
+            "pull",
+            "challenge",
+            "file",
+            "server",
+            "run",
+            "completions",
+        ];
+        assert_eq!(names(Scope::Customer), customers);
         for verb in ["vendor", "catalogue", "order", "ticket", "customer", "license", "container", "push", "notify"] {
             assert!(names(Scope::All).contains(&verb.to_owned()), "{verb}");
         }

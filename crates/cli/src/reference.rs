@@ -43,25 +43,39 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | catalogue show | item, product_code, text, modules, version |
 | order create, order show, order list, ticket show | order_id, customer, tickets: [{ticket, licenses: [{license_id, item, product_code, quantity, state}]}] |
 | customer list, customer show | customer_id, name, orders |
-| license list, license show | license_id, ticket, item, product_code, quantity, state, allocations: [{container, quantity, state}], expires_at |
+| license list, license show | license_id, ticket, item, product_code, quantity, state, allocations: [{container, quantity, state, expires_at, lent_until, lent_by}], expires_at, available, subscription, merged_into, remaining, renews |
+| license cancel-renewal, license resume-renewal | as license show |
+| license history | license_id, container, at, entries: [{time, what, license_id, item, serial, quantity, activation_id, counter, expires_at, why}], usable: [{license_id, item, product_code, serial, quantity, certainty, expires_at, why}] |
 | license withdraw | license_id, state, containers |
 | container list | serial, firm_code, kind, confirmed, latest, pending, suspicion: [] |
 | container show | the same, and entries, segments |
+| container assign, container assignments | serial, customer, assigned_at |
+| container block | serial, container_id, licenses, state |
+| container export | serial, firm_code, file, bytes |
+| activation list, activation show, activation retry | activation_id, kind, serial, licenses, state, reason, waits_for, next_attempt_at, created_at |
 | push create, push pending | serial, from, to, segments, file |
 | push context | file, serial, counter, confirmed, verdict; or file, error |
 | notify destination add | destination_id, url, state, types, secret |
 | notify destination list, disable, enable | destination_id, url, state, types, backlog |
 | notify deliveries | delivery_id, event_id, event_type, subject, state, attempts, last_attempt |
-| activate | activation_id, serial, licenses, state |
-| server list | containers: [{serial, kind, firms: [{firm_code, counter, entries: [{product_code, feature_map, text, quantity, free, module_of, effective, sources}]}]}] |
-| server create-container, server context | serial, kind, firm_code, counter, file |
+| activate, return, replace, rebase | activation_id, kind, serial, licenses, state; by files also file |
+| move, transfer create, transfer show, transfer list, transfer return | transfer_id, firm_code, license_id, quantity, from, to, state, lend_until; by files also file |
+| pull | per container and firm: serial, firm_code, verdict, confirmed, from, to, segments, state (updated, current or failed), applied, skipped; or error |
+| challenge | firm_code, challenge, valid_until |
+| file show | file, type, bytes, signature, and what the type has: serial, container_id, firm_code, kind, epoch, counter, from, to, segments, issued_at |
+| file armor, file dearmor, file from-qr | file, bytes; or text |
+| file qr | codes, files; without -o codes, texts |
+| server list | containers: [{serial, kind, firms: [{firm_code, counter, entries: [{product_code, feature_map, text, quantity, free, module_of, effective, sources}]}]}], clock_suspect, proven_time |
+| server create-container, server context | serial, kind, firm_code, counter, file; context also fresh |
+| server time | firm_code, proven, was_suspect, is_suspect |
 | server import | serial, from, to, applied, skipped, receipt |
 | server sessions | sessions: [{session_id, serial, product_code, client, station, since}] |
 | server explain | granted, serial, entry; or refused |
 | refused (exit code 3; `run`: 120) | refused: true, reasons: [{serial, product_code, code, reason, holders, free_at, instead}] |
 | any error | error: {code, message, next} |
 
-States of a license: available, collected, confirmed, returning, withdrawn.
+States of a license: available, collected, confirmed, returning, withdrawn, merged. States of a change: requested, reserved,
+issued, completed, confirmed, refused, stalled. States of a transfer: departing, departed, arriving, arrived, called-off.
 ";
 
 /// The whole reference as Markdown.

@@ -1,8 +1,8 @@
-//! The activation journal: what makes a repeated `lictor activate` finish the activation that an earlier run began.
+//! The journal of unfinished verbs: what makes a repeated command finish the change that an earlier run began.
 //!
 //! A record is written before the first request leaves and removed after the receipt was taken. It holds the request id
-//! and the context that belong together: the same pair is answered with the same update file, byte for byte. The ticket
-//! itself is not in it, only its hash.
+//! and the context that belong together: the same pair is answered with the same update file, byte for byte. One file per
+//! subject, and a subject is everything that the command line says. Secrets are in it as hashes only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,56 +14,107 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::args::{fresh_request_id, hex};
+use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 
-/// One activation that was begun.
+/// One change that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Begun {
     pub(crate) request_id: String,
     pub(crate) context: Vec<u8>,
 }
 
+/// What a change is about: the verb and everything that its command line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    verb: &'static str,
+    ticket: Option<[u8; 32]>,
+    choices: Vec<String>,
+}
+
+impl Subject {
+    /// The order of `choices` plays no part.
+    pub(crate) fn new(verb: &'static str, ticket: Option<&TicketCode>, choices: &[String]) -> Self {
+        let mut choices = choices.to_vec();
+        choices.sort_unstable();
+        Self { verb, ticket: ticket.map(TicketCode::hash), choices }
+    }
+
+    /// The request id of a change by files: the same subject and context always get the same one.
+    pub(crate) fn request_id(&self, context: &[u8]) -> String {
+        let id = self.digest("lictor-change-by-file-v1", &hex(&Sha256::digest(context)));
+        format!("req_{}", &id[..32])
+    }
+
+    fn digest(&self, label: &str, last: &str) -> String {
+        let mut hash = Sha256::new().chain_update(label).chain_update([0]);
+        hash.update(self.ticket.unwrap_or_default());
+        for part in [self.verb, last].into_iter().chain(self.choices.iter().map(String::as_str)) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hex(&hash.finalize())
+    }
+
+    /// Names the verb and the ticket, whatever was chosen of it.
+    fn owner(&self) -> String {
+        let bare = Self { choices: Vec::new(), ..self.clone() };
+        bare.digest("lictor-unfinished-owner-v1", "")
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     version: u32,
+    owner: String,
+    serial: String,
+    choices: Vec<String>,
     request_id: String,
     context: String,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// The place of one activation's record.
+/// Most records that are looked at when somebody asks what is unfinished.
+const MAX_RECORDS: usize = 1_000;
+
+/// The place of one change's record.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
+    subject: Subject,
+    serial: String,
 }
 
 impl Journal {
-    /// The record for these licenses of this ticket in this container.
-    pub(crate) fn of(folder: &Path, ticket: &TicketCode, licenses: &[String], serial: &str) -> Self {
-        let mut sorted: Vec<&str> = licenses.iter().map(String::as_str).collect();
-        sorted.sort_unstable();
-        let name = hex(&digest("lictor-activation-journal-v1", ticket, &[&sorted.join(","), serial]));
-        Self { path: folder.join(format!("{}.json", &name[..32])) }
+    /// The record for this subject in this container.
+    pub(crate) fn of(folder: &Path, subject: Subject, serial: &str) -> Self {
+        let name = subject.digest("lictor-unfinished-v1", serial);
+        Self { path: folder.join(format!("{}.json", &name[..32])), subject, serial: serial.to_owned() }
     }
 
     /// What an earlier run left behind. A record that cannot be read is none: the next one takes its place.
     pub(crate) fn load(&self) -> Option<Begun> {
-        let content = fs::read(&self.path).ok()?;
-        let record: Record = serde_json::from_slice(&content).ok()?;
+        let record = read(&self.path)?;
         let context = STANDARD.decode(record.context).ok()?;
-        (record.version == VERSION).then_some(Begun { request_id: record.request_id, context })
+        Some(Begun { request_id: record.request_id, context })
     }
 
-    /// Notes a new activation down, before anybody hears of it.
+    /// Notes a new change down, before anybody hears of it.
     pub(crate) fn begin(&self, context: Vec<u8>) -> Outcome<Begun> {
         let begun = Begun { request_id: fresh_request_id()?, context };
-        let record =
-            Record { version: VERSION, request_id: begun.request_id.clone(), context: STANDARD.encode(&begun.context) };
+        let record = Record {
+            version: VERSION,
+            owner: self.subject.owner(),
+            serial: self.serial.clone(),
+            choices: self.subject.choices.clone(),
+            request_id: begun.request_id.clone(),
+            context: STANDARD.encode(&begun.context),
+        };
         let content = serde_json::to_vec(&record)
-            .map_err(|_| Failure::local("the activation cannot be noted down", "this is a fault of the program"))?;
+            .map_err(|_| Failure::local("the change cannot be noted down", "this is a fault of the program"))?;
         if let Some(folder) = self.path.parent() {
             make_folder(folder)?;
         }
@@ -71,14 +122,54 @@ impl Journal {
         Ok(begun)
     }
 
-    /// Forgets the activation: it is finished, or was refused for good.
+    /// Forgets the change: it is finished, or was refused for good.
     pub(crate) fn forget(&self) {
-        // A record that stays behind is harmless: it leads to the same activation.
+        // A record that stays behind is harmless: it leads to the same change.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-fn make_folder(folder: &Path) -> Outcome {
+/// A change that an earlier run did not finish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    /// Container that it was for.
+    pub(crate) serial: String,
+    /// What was chosen, as on the command line.
+    pub(crate) choices: Vec<String>,
+}
+
+/// The first unfinished change of this verb and ticket, whatever was chosen then.
+pub(crate) fn unfinished(folder: &Path, verb: &'static str, ticket: &TicketCode) -> Option<Unfinished> {
+    let owner = Subject::new(verb, Some(ticket), &[]).owner();
+    let files = fs::read_dir(folder).ok()?.take(MAX_RECORDS).filter_map(Result::ok);
+    let record = files.filter_map(|file| read(&file.path())).find(|record| record.owner == owner)?;
+    Some(Unfinished { serial: record.serial, choices: record.choices })
+}
+
+fn read(path: &Path) -> Option<Record> {
+    let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (record.version == VERSION).then_some(record)
+}
+
+/// The folder for notes: as given, else beside client.toml, else the user's folder for states.
+pub(crate) fn state_folder(given: Option<&Path>, environment: &Environment) -> Outcome<PathBuf> {
+    if let Some(folder) = given {
+        return Ok(folder.to_owned());
+    }
+    if let Some(folder) = &environment.settings.folder {
+        return Ok(folder.join("unfinished"));
+    }
+    let variable = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    variable("XDG_STATE_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local").join("state")))
+        .map(|folder| folder.join("lictor").join("unfinished"))
+        .ok_or_else(|| {
+            Failure::usage("there is no folder for notes of this verb", "name one with --state or LICTOR_STATE")
+        })
+}
+
+/// Makes the folder for notes, for its owner alone.
+pub(crate) fn make_folder(folder: &Path) -> Outcome {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         Failure::local(
@@ -88,38 +179,31 @@ fn make_folder(folder: &Path) -> Outcome {
     })
 }
 
-/// The request id of an activation by files: the same ticket, licenses and context always get the same one.
-pub(crate) fn derived_request_id(ticket: &TicketCode, licenses: &[String], context: &[u8]) -> String {
-    let mut sorted: Vec<&str> = licenses.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    let context = hex(&Sha256::digest(context));
-    let id = hex(&digest("lictor-activation-by-file-v1", ticket, &[&sorted.join(","), &context]));
-    format!("req_{}", &id[..32])
-}
-
-fn digest(label: &str, ticket: &TicketCode, parts: &[&str]) -> [u8; 32] {
-    let mut hash = Sha256::new().chain_update(label).chain_update([0]).chain_update(ticket.hash());
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn subject(ticket: u8, choices: &[&str]) -> Subject {
+        let choices: Vec<String> = choices.iter().map(|text| (*text).to_owned()).collect();
+        Subject::new("activate", Some(&TicketCode::new([ticket; 15])), &choices)
+    }
+
     #[test]
     fn a_second_run_finds_the_request_of_the_first() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let ticket = TicketCode::new([9; 15]);
         let state = folder.path().join("deep").join("state");
-        let journal = Journal::of(&state, &ticket, &[], "130-1");
+        let journal = Journal::of(&state, subject(9, &[]), "130-1");
         assert_eq!(journal.load(), None);
         let begun = journal.begin(b"context".to_vec()).expect("noted");
-        assert_eq!(Journal::of(&state, &ticket, &[], "130-1").load(), Some(begun));
-        assert_eq!(Journal::of(&state, &ticket, &[], "130-2").load(), None, "another container is another activation");
+        assert_eq!(Journal::of(&state, subject(9, &[]), "130-1").load(), Some(begun));
+        for other in [
+            Journal::of(&state, subject(9, &[]), "130-2"),
+            Journal::of(&state, subject(9, &["a=2"]), "130-1"),
+            Journal::of(&state, subject(8, &[]), "130-1"),
+            Journal::of(&state, Subject::new("return", Some(&TicketCode::new([9; 15])), &[]), "130-1"),
+        ] {
+            assert_eq!(other.load(), None, "another subject is another change");
+        }
         journal.forget();
         assert_eq!(journal.load(), None);
     }
@@ -128,28 +212,40 @@ mod tests {
     fn the_ticket_is_not_in_the_record_nor_in_its_name() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let ticket = TicketCode::new([9; 15]);
-        let journal = Journal::of(folder.path(), &ticket, &[], "130-1");
+        let journal = Journal::of(folder.path(), subject(9, &[]), "130-1");
         journal.begin(b"context".to_vec()).expect("noted");
         let content = fs::read_to_string(&journal.path).expect("record");
         let code = ticket.reveal();
         assert!(!content.contains(&code) && !content.contains(&code.replace('-', "")));
+        assert!(!content.contains(&hex(&ticket.hash())), "the hash alone would let others look the ticket up");
         assert!(!journal.path.to_string_lossy().contains(&code[..5]));
     }
 
     #[test]
     fn a_damaged_record_counts_as_none() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let journal = Journal::of(folder.path(), &TicketCode::new([1; 15]), &[], "130-1");
-        fs::write(&journal.path, b"{\"version\":1,").expect("damaged");
+        let journal = Journal::of(folder.path(), subject(1, &[]), "130-1");
+        fs::write(&journal.path, b"{\"version\":2,").expect("damaged");
         assert_eq!(journal.load(), None);
     }
 
     #[test]
-    fn the_order_of_licenses_does_not_make_another_request() {
-        let ticket = TicketCode::new([1; 15]);
-        let both = derived_request_id(&ticket, &["a".to_owned(), "b".to_owned()], b"c");
-        assert_eq!(derived_request_id(&ticket, &["b".to_owned(), "a".to_owned()], b"c"), both);
-        assert_ne!(derived_request_id(&ticket, &["a".to_owned()], b"c"), both);
-        assert_ne!(derived_request_id(&ticket, &["a".to_owned(), "b".to_owned()], b"d"), both);
+    fn what_was_chosen_is_found_again_by_the_ticket_alone() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let ticket = TicketCode::new([9; 15]);
+        assert_eq!(unfinished(folder.path(), "activate", &ticket), None);
+        Journal::of(folder.path(), subject(9, &["b", "a=2"]), "130-1").begin(Vec::new()).expect("noted");
+        let found = unfinished(folder.path(), "activate", &ticket).expect("found");
+        assert_eq!(found, Unfinished { serial: "130-1".to_owned(), choices: vec!["a=2".to_owned(), "b".to_owned()] });
+        assert_eq!(unfinished(folder.path(), "return", &ticket), None);
+        assert_eq!(unfinished(folder.path(), "activate", &TicketCode::new([8; 15])), None);
+    }
+
+    #[test]
+    fn the_order_of_choices_does_not_make_another_request() {
+        let both = subject(1, &["a", "b"]).request_id(b"c");
+        assert_eq!(subject(1, &["b", "a"]).request_id(b"c"), both);
+        assert_ne!(subject(1, &["a"]).request_id(b"c"), both);
+        assert_ne!(subject(1, &["a", "b"]).request_id(b"d"), both);
     }
 }

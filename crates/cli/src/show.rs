@@ -1,11 +1,12 @@
 //! Messages as JSON objects with the documented keys, and as words for people.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lictor_api::central::v1 as central;
 use lictor_api::server::v1::AccessMode;
-use lictor_api::types::v1::{ContainerKind, Entry, License, LicenseState, Refusal, RefusalReason};
-use lictor_clock::Timestamp;
+use lictor_api::types::v1::{Allocation, ContainerKind, Entry, License, LicenseState, Refusal, RefusalReason};
+use lictor_clock::{Timestamp, duration};
 use serde_json::{Value, json};
 
 /// A time as RFC 3339 in UTC; empty time = null.
@@ -71,6 +72,9 @@ pub(crate) fn license(license: &License) -> Value {
                 "container": allocation.serial,
                 "quantity": allocation.quantity,
                 "state": license_state(allocation.state),
+                "expires_at": time(allocation.expires_at.as_ref()),
+                "lent_until": time(allocation.lent_until.as_ref()),
+                "lent_by": allocation.lent_by,
             })
         })
         .collect();
@@ -87,7 +91,47 @@ pub(crate) fn license(license: &License) -> Value {
         "order_id": license.order_id,
         "customer": license.customer,
         "created_at": time(license.created_at.as_ref()),
+        "available": license.available,
+        "subscription": license.subscription,
+        "merged_into": license.merged_into,
+        "remaining": license.remaining.as_ref().map(span),
+        "renews": license.renews,
+        "renewal_cancelled_at": time(license.renewal_cancelled_at.as_ref()),
     })
+}
+
+/// A span as text, such as `12d4h`; negative ones are none.
+fn span(value: &prost_types::Duration) -> String {
+    duration::format(Duration::from_secs(u64::try_from(value.seconds).unwrap_or(0)))
+}
+
+/// What else is to be said about a license: only what applies.
+pub(crate) fn license_terms(license: &License) -> Vec<(&'static str, String)> {
+    let mut terms = Vec::new();
+    if !license.subscription.is_empty() {
+        terms.push(("subscription", license.subscription.clone()));
+    }
+    if !license.merged_into.is_empty() {
+        terms.push(("merged into", license.merged_into.clone()));
+    }
+    if let Some(remaining) = &license.remaining {
+        terms.push(("remaining", span(remaining)));
+    }
+    if license.renews {
+        terms.push(("renews", "before its end, as long as it is not cancelled".to_owned()));
+    }
+    if license.renewal_cancelled_at.is_some() {
+        terms.push(("renewal cancelled", time_word(license.renewal_cancelled_at.as_ref())));
+    }
+    terms
+}
+
+/// Who lent a part, and until when; `-` when nobody did.
+pub(crate) fn loan(allocation: &Allocation) -> String {
+    match allocation.lent_until {
+        Some(_) => format!("by {} until {}", allocation.lent_by, time_word(allocation.lent_until.as_ref())),
+        None => "-".to_owned(),
+    }
 }
 
 /// Headings of [`license_row`].

@@ -1,17 +1,26 @@
 //! The verbs, one file per noun.
 
 mod activate;
+mod activation;
 mod catalogue;
+mod challenge;
 mod completions;
 mod container;
 mod customer;
+mod file;
+mod give_back;
 mod license;
+mod move_license;
 mod notify;
 mod order;
+mod pull;
 mod push;
+mod rebase;
+mod replace;
 mod run;
 mod server;
 mod ticket;
+mod transfer;
 mod vendor;
 
 use clap::Subcommand;
@@ -44,6 +53,9 @@ pub(crate) enum VendorVerb {
     /// Containers of customers and their chains of updates
     #[command(subcommand)]
     Container(container::ContainerVerbs),
+    /// Changes of containers that are under way: what each waits for, and trying again
+    #[command(subcommand)]
+    Activation(activation::ActivationVerbs),
     /// Updates from the vendor's side, with nothing needed from the customer
     #[command(subcommand)]
     Push(push::PushVerbs),
@@ -56,6 +68,18 @@ pub(crate) enum VendorVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CustomerVerb {
     Activate(activate::Activate),
+    Return(give_back::Return),
+    Move(move_license::Move),
+    /// Seats on their way between containers, and loans
+    #[command(subcommand)]
+    Transfer(transfer::TransferVerbs),
+    Replace(replace::Replace),
+    Rebase(rebase::Rebase),
+    Pull(pull::Pull),
+    Challenge(challenge::Challenge),
+    /// Files of remote programming: what they are, as text, as QR codes
+    #[command(subcommand)]
+    File(file::FileVerbs),
     /// The licence server: containers, files, sessions
     #[command(subcommand)]
     Server(server::ServerVerbs),
@@ -73,6 +97,7 @@ impl VendorVerb {
             Self::Customer(verb) => verb.run(environment).await,
             Self::License(verb) => verb.run(environment).await,
             Self::Container(verb) => verb.run(environment).await,
+            Self::Activation(verb) => verb.run(environment).await,
             Self::Push(verb) => verb.run(environment).await,
             Self::Notify(verb) => verb.run(environment).await,
         }
@@ -83,6 +108,14 @@ impl CustomerVerb {
     pub(crate) async fn run(self, environment: &Environment) -> Outcome {
         match self {
             Self::Activate(verb) => verb.run(environment).await,
+            Self::Return(verb) => verb.run(environment).await,
+            Self::Move(verb) => verb.run(environment).await,
+            Self::Transfer(verb) => verb.run(environment).await,
+            Self::Replace(verb) => verb.run(environment).await,
+            Self::Rebase(verb) => verb.run(environment).await,
+            Self::Pull(verb) => verb.run(environment).await,
+            Self::Challenge(verb) => verb.run(environment).await,
+            Self::File(verb) => verb.run(environment),
             Self::Server(verb) => verb.run(environment).await,
             Self::Run(verb) => verb.run(environment).await,
             // Needs the whole command line, so the program runs it itself.

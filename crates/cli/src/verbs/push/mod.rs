@@ -1,18 +1,18 @@
 //! `lictor push`: updates that need nothing from the customer, and contexts that come back.
 
+mod contexts;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use lictor_api::activation::v1::activation_service_client::ActivationServiceClient;
 use lictor_api::activation::v1::push_service_client::PushServiceClient;
-use lictor_api::activation::v1::{CreatePushRequest, GetPendingUpdateRequest, SubmitContextRequest};
-use lictor_licensing::error::ErrorCode;
+use lictor_api::activation::v1::{CreatePushRequest, GetPendingUpdateRequest};
 use serde_json::{Value, json};
 
 use crate::args::{self, RequestId};
 use crate::connect::{Link, MAX_ANSWER_BYTES, Service};
 use crate::environment::Environment;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::files;
 
 #[derive(Debug, Subcommand)]
@@ -31,12 +31,13 @@ Examples:
     Pending(Pending),
     /// Take in contexts or receipts that came from customers, in any number
     #[command(after_help = "\
-Example:
+Examples:
   lictor push context inbox/*.rac
+  lictor push context shipment/ --customer \"Nova GmbH\"          all files of a folder; their containers become the customer's
 
 Verdicts: ok, old, rollback-suspected, fork-reported, unknown-container. Files that fail are named, the others are
 taken in; the exit code is that of the first failure.")]
-    Context(Contexts),
+    Context(contexts::Contexts),
 }
 
 #[derive(Debug, Args)]
@@ -71,13 +72,6 @@ pub(crate) struct Pending {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Contexts {
-    /// Contexts or receipts
-    #[arg(value_name = "F.rac", required = true)]
-    files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 struct Target {
     /// File to write
     #[arg(short, long, value_name = "F.rau")]
@@ -94,7 +88,7 @@ impl PushVerbs {
         match self {
             Self::Create(verb) => create(verb, &link, environment).await,
             Self::Pending(verb) => pending(verb, &link, environment).await,
-            Self::Context(verb) => contexts(verb, &link, environment).await,
+            Self::Context(verb) => contexts::take_in(verb, &link, environment).await,
         }
     }
 }
@@ -139,63 +133,6 @@ async fn pending(verb: Pending, link: &Link, environment: &Environment) -> Outco
         .out
         .one(&object, || written_text(&verb.serial, answer.from, answer.to, answer.segments, &verb.target.output));
     Ok(())
-}
-
-async fn contexts(verb: Contexts, link: &Link, environment: &Environment) -> Outcome {
-    let mut first_failure = None;
-    let (mut objects, mut rows) = (Vec::new(), Vec::new());
-    for path in &verb.files {
-        match submit(path, link).await {
-            Ok((object, row)) => {
-                objects.push(object);
-                rows.push(row);
-            }
-            // Without the service the rest would fail alike.
-            Err(failure @ Failure::Problem(_)) if failure.exit_code() == ErrorCode::Unavailable.exit_code() => {
-                return Err(failure);
-            }
-            Err(failure) => {
-                if let Failure::Problem(problem) = &failure {
-                    let mut object = crate::output::error_object(problem.code.name(), &problem.message, &problem.next);
-                    object["file"] = json!(path);
-                    objects.push(object);
-                    crate::output::complain(&format!("error: {}: {}", path.display(), problem.message));
-                    if !problem.next.is_empty() {
-                        crate::output::complain(&format!("next: {}", problem.next));
-                    }
-                }
-                first_failure.get_or_insert(failure.exit_code());
-            }
-        }
-    }
-    let headings = ["file", "container", "counter", "confirmed", "pending", "verdict"];
-    environment.out.many(&objects, &headings, rows, "no file was taken in");
-    first_failure.map_or(Ok(()), |code| Err(Failure::Told(code)))
-}
-
-async fn submit(path: &Path, link: &Link) -> Outcome<(Value, Vec<String>)> {
-    let context = files::read(path)?;
-    let mut client = ActivationServiceClient::new(link.channel());
-    let request = SubmitContextRequest { context };
-    let answer = client.submit_context(request).await.map_err(|status| link.failed(status))?.into_inner();
-    let object = json!({
-        "file": path,
-        "serial": answer.serial,
-        "firm_code": answer.firm_code,
-        "counter": answer.counter,
-        "confirmed": answer.confirmed,
-        "pending": answer.pending,
-        "verdict": answer.verdict,
-    });
-    let row = vec![
-        path.display().to_string(),
-        answer.serial,
-        answer.counter.to_string(),
-        answer.confirmed.to_string(),
-        answer.pending.to_string(),
-        answer.verdict,
-    ];
-    Ok((object, row))
 }
 
 fn written(serial: &str, from: u64, to: u64, segments: u32, file: Option<&Path>) -> Value {

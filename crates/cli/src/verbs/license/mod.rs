@@ -1,5 +1,8 @@
 //! `lictor license`: what was sold, where it lies, and taking it back.
 
+mod history;
+mod renewal;
+
 use clap::{Args, Subcommand};
 use lictor_api::activation::v1::WithdrawLicenseRequest;
 use lictor_api::activation::v1::push_service_client::PushServiceClient;
@@ -35,6 +38,22 @@ Example:
   lictor license withdraw lic_01JD3X7Q2V0000000000000000 --reason \"refund\"
   lictor push pending 130-4823901234 -o next.rau")]
     Withdraw(Withdraw),
+    /// What happened to a license or in a container; with --at, what could be used then, and why
+    #[command(after_help = "\
+Examples:
+  lictor license history lic_01JD3X7Q2V0000000000000000
+  lictor license history --container 130-4823901234
+  lictor license history --container 130-4823901234 --at 2027-01-31
+
+`proven` means that the container surely held it; `possible`, that it was issued and not yet proven, or that its taking
+back was not.")]
+    History(history::History),
+    /// End the automatic renewal of a license: it runs to its end and is not renewed again
+    #[command(after_help = "Example:\n  lictor license cancel-renewal lic_01JD3X7Q2V0000000000000000")]
+    CancelRenewal(renewal::Renewal),
+    /// Take the end of automatic renewal back, as long as the license has not ended
+    #[command(after_help = "Example:\n  lictor license resume-renewal lic_01JD3X7Q2V0000000000000000")]
+    ResumeRenewal(renewal::Renewal),
 }
 
 #[derive(Debug, Args)]
@@ -48,7 +67,7 @@ pub(crate) struct List {
     container: String,
 
     /// Only those in this state
-    #[arg(long, value_name = "STATE", value_parser = ["available", "collected", "confirmed", "returning", "withdrawn"])]
+    #[arg(long, value_name = "STATE", value_parser = ["available", "collected", "confirmed", "returning", "withdrawn", "merged"])]
     state: Option<String>,
 }
 
@@ -80,6 +99,7 @@ fn state_number(name: Option<&str>) -> i32 {
         Some("confirmed") => LicenseState::Confirmed,
         Some("returning") => LicenseState::Returning,
         Some("withdrawn") => LicenseState::Withdrawn,
+        Some("merged") => LicenseState::Merged,
         _ => LicenseState::Unspecified,
     };
     state.into()
@@ -91,6 +111,9 @@ impl LicenseVerbs {
             Self::List(verb) => list(verb, environment).await,
             Self::Show(verb) => show(verb, environment).await,
             Self::Withdraw(verb) => withdraw(verb, environment).await,
+            Self::History(verb) => history::history(verb, environment).await,
+            Self::CancelRenewal(verb) => renewal::cancel(verb, environment).await,
+            Self::ResumeRenewal(verb) => renewal::resume(verb, environment).await,
         }
     }
 }
@@ -128,7 +151,7 @@ async fn show(verb: Show, environment: &Environment) -> Outcome {
     let answer = client.get_license(request).await.map_err(|status| link.failed(status))?.into_inner();
     let license = answer.license.ok_or_else(|| link.incomplete())?;
     environment.out.one(&show::license(&license), || {
-        let pairs = [
+        let mut pairs = vec![
             ("license", license.license_id.clone()),
             ("item", license.item.clone()),
             ("product code", license.product_code.to_string()),
@@ -139,6 +162,7 @@ async fn show(verb: Show, environment: &Environment) -> Outcome {
             ("order", license.order_id.clone()),
             ("customer", license.customer.clone()),
         ];
+        pairs.extend(show::license_terms(&license));
         let rows: Vec<_> = license
             .allocations
             .iter()
@@ -147,6 +171,8 @@ async fn show(verb: Show, environment: &Environment) -> Outcome {
                     allocation.serial.clone(),
                     show::seats(allocation.quantity),
                     show::license_state(allocation.state).to_owned(),
+                    show::time_word(allocation.expires_at.as_ref()),
+                    show::loan(allocation),
                 ]
             })
             .collect();
@@ -154,7 +180,7 @@ async fn show(verb: Show, environment: &Environment) -> Outcome {
         if rows.is_empty() {
             return format!("{sheet}\nit lies in no container");
         }
-        format!("{sheet}\n{}", output::table(&["container", "seats", "state"], rows))
+        format!("{sheet}\n{}", output::table(&["container", "seats", "state", "expires", "lent"], rows))
     });
     Ok(())
 }

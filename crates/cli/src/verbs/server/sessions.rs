@@ -1,0 +1,106 @@
+//! Seats of the licence server: who holds them, and what a request would be answered.
+
+use clap::Args;
+use lictor_api::server::v1::{AcquireRequest, ExplainRequest, ListSessionsRequest};
+use lictor_api::types::v1::Refusal;
+use serde_json::{Value, json};
+
+use super::client;
+use crate::args::number;
+use crate::environment::Environment;
+use crate::failure::{Failure, Outcome};
+use crate::verbs::run::{MODES, mode_number};
+use crate::{output, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The product
+    #[arg(long, value_name = "P", value_parser = number)]
+    product_code: u32,
+
+    /// Features that must be there, decimal or 0x
+    #[arg(long, value_name = "M", default_value = "0", value_parser = number)]
+    feature_map: u32,
+
+    /// How the seat is counted
+    #[arg(long, value_name = "MODE", default_value = "user-limit", value_parser = MODES)]
+    mode: String,
+}
+
+pub(super) async fn sessions(environment: &Environment) -> Outcome {
+    let link = environment.server().await?;
+    let answer =
+        client(&link).list_sessions(ListSessionsRequest {}).await.map_err(|status| link.failed(status))?.into_inner();
+    let sessions: Vec<Value> = answer
+        .sessions
+        .iter()
+        .map(|session| {
+            json!({
+                "session_id": session.session_id,
+                "serial": session.serial,
+                "firm_code": session.firm_code,
+                "product_code": session.product_code,
+                "client": session.client,
+                "station": session.station,
+                "since": show::time(session.since.as_ref()),
+                "mode": show::mode(session.mode),
+                "units": session.units,
+                "state": session.state,
+            })
+        })
+        .collect();
+    environment.out.one(&json!({ "sessions": sessions }), || {
+        if answer.sessions.is_empty() {
+            return "nobody holds a seat".to_owned();
+        }
+        let rows = answer
+            .sessions
+            .iter()
+            .map(|session| {
+                vec![
+                    session.session_id.clone(),
+                    session.product_code.to_string(),
+                    session.units.to_string(),
+                    session.client.clone(),
+                    session.station.clone(),
+                    show::time_word(session.since.as_ref()),
+                    session.state.clone(),
+                ]
+            })
+            .collect();
+        output::table(&["session", "product", "seats", "client", "station", "since", "state"], rows)
+    });
+    Ok(())
+}
+
+pub(super) async fn explain(verb: Explain, environment: &Environment) -> Outcome {
+    let firm_code = environment.firm_code()?;
+    let link = environment.server().await?;
+    let request = AcquireRequest {
+        firm_code,
+        product_code: verb.product_code,
+        feature_map: verb.feature_map,
+        mode: mode_number(&verb.mode),
+        units: 1,
+        program: "lictor server explain".to_owned(),
+        ..AcquireRequest::default()
+    };
+    let answer = client(&link)
+        .explain(ExplainRequest { request: Some(request) })
+        .await
+        .map_err(|status| link.failed(status))?
+        .into_inner();
+    if !answer.granted {
+        return Err(Failure::Refused(Box::new(answer.refusal.unwrap_or_else(Refusal::default))));
+    }
+    let entry = answer.entry.unwrap_or_default();
+    let object = json!({ "granted": true, "serial": answer.serial, "entry": show::entry(&entry) });
+    environment.out.one(&object, || {
+        format!(
+            "a seat would be given from container {}\n{}",
+            answer.serial,
+            output::table(show::ENTRY_HEADINGS, vec![show::entry_row(&entry)])
+        )
+    });
+    Ok(())
+}
