@@ -21,6 +21,9 @@ use crate::wait;
 /// The firm code of the vendor in tests.
 pub const FIRM_CODE: u32 = 6_000_001;
 
+/// The key by which services of a fleet know each other.
+pub(crate) const SERVICES_SEED: [u8; 32] = [9; 32];
+
 /// One of the five services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
@@ -126,7 +129,7 @@ impl Fleet {
     fn write_keys(&self) -> anyhow::Result<()> {
         let people = LocalIssuer::from_seed("fleet", &[7; 32])?;
         fs::write(self.path("people.jwks"), people.jwks())?;
-        let services = LocalIssuer::from_seed("lictor-services", &[9; 32])?;
+        let services = LocalIssuer::from_seed("lictor-services", &SERVICES_SEED)?;
         fs::write(self.path("services.pem"), services.to_pem()?)?;
         let token =
             people.mint("operator", &[Role::Admin], "lictor", Duration::from_secs(86_400), SystemClock.now())?;
@@ -160,6 +163,18 @@ impl Fleet {
     #[must_use]
     pub fn server_host(&self) -> String {
         format!("127.0.0.1:{}", self.ports[&Service::Server].grpc)
+    }
+
+    /// Address of a service's RPCs.
+    #[must_use]
+    pub fn url(&self, service: Service) -> String {
+        format!("http://127.0.0.1:{}", self.ports[&service].grpc)
+    }
+
+    /// URL of the database that the fleet's services share.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Address of a service's `/live`, `/ready` and `/metrics`.
@@ -211,7 +226,7 @@ impl Fleet {
     }
 
     fn settings(&self, service: Service) -> Vec<(&'static str, String)> {
-        let url = |service: Service| format!("http://127.0.0.1:{}", self.ports[&service].grpc);
+        let url = |service: Service| self.url(service);
         let text = |path: PathBuf| path.display().to_string();
         let mut settings = vec![
             ("DATABASE_URL", self.database.clone()),

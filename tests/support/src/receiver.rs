@@ -1,5 +1,6 @@
 //! A receiver of webhooks: keeps every request, answers as it is told.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -29,6 +30,10 @@ impl Received {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
+}
+
+fn taken(list: &[Received]) -> impl Iterator<Item = &Received> {
+    list.iter().filter(|received| received.answered < 300)
 }
 
 /// Listens on a free port of the loopback until the test ends.
@@ -81,6 +86,29 @@ impl Receiver {
     #[must_use]
     pub fn taken(&self) -> Vec<Received> {
         self.all().into_iter().filter(|received| received.answered < 300).collect()
+    }
+
+    /// The ids of what was taken.
+    #[must_use]
+    pub fn ids(&self) -> HashSet<String> {
+        self.look(|list| taken(list).map(|received| received.header("webhook-id").to_owned()).collect())
+    }
+
+    /// How many different bodies were taken under each id; more than one is a fault of the sender.
+    #[must_use]
+    pub fn bodies(&self) -> BTreeMap<String, usize> {
+        self.look(|list| {
+            let mut bodies = BTreeMap::<String, HashSet<&[u8]>>::new();
+            for received in taken(list) {
+                bodies.entry(received.header("webhook-id").to_owned()).or_default().insert(&received.body);
+            }
+            bodies.into_iter().map(|(id, bodies)| (id, bodies.len())).collect()
+        })
+    }
+
+    /// Looks at what came without a copy of it.
+    fn look<T: Default>(&self, look: impl FnOnce(&[Received]) -> T) -> T {
+        self.received.lock().map(|list| look(&list)).unwrap_or_default()
     }
 
     fn serve(&self, connection: TcpStream) -> std::io::Result<()> {

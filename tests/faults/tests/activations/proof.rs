@@ -1,0 +1,113 @@
+//! What must hold when everything is quiet again.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use lictor_api::event::v1::event::Data;
+use lictor_api::types::v1::LicenseState;
+use lictor_test_support::receiver::Receiver;
+use lictor_test_support::wait;
+
+use crate::customer::{End, Ledger};
+use crate::vendor::Vendor;
+
+/// Every licence is in the one container that took it, or withdrawn, and nowhere else.
+pub(crate) async fn licenses(vendor: &Vendor, ledger: &Ledger) -> anyhow::Result<()> {
+    until("every license is where its container says", async || {
+        let all = vendor.all_licenses().await?;
+        ensure!(all.len() == ledger.len(), "{} licenses for {} orders", all.len(), ledger.len());
+        for license in all {
+            let end = ledger.get(&license.license_id).context("a license that nobody bought")?;
+            let places: Vec<&str> = license.allocations.iter().map(|place| place.serial.as_str()).collect();
+            match end {
+                End::In(serial) => ensure!(
+                    license.state() == LicenseState::Confirmed && places == [serial.as_str()],
+                    "{} should be in {serial}: {:?} in {places:?}",
+                    license.license_id,
+                    license.state()
+                ),
+                End::Withdrawn => ensure!(
+                    license.state() == LicenseState::Withdrawn,
+                    "{} is {:?}",
+                    license.license_id,
+                    license.state()
+                ),
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// No chain has anything open, and none is suspected of anything.
+pub(crate) async fn containers(vendor: &Vendor) -> anyhow::Result<()> {
+    until("every chain is proven to its end", async || {
+        for container in vendor.all_containers().await? {
+            ensure!(
+                container.confirmed == container.latest && container.suspicion.is_empty(),
+                "{}: {} of {}, {:?}",
+                container.serial,
+                container.confirmed,
+                container.latest,
+                container.suspicion
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Every event of every service came by webhook, each under one id; no number of a feed is missing; each activation was
+/// announced once and proven once. Gives the number of events.
+pub(crate) async fn events(vendor: &Vendor, back_office: &Receiver) -> anyhow::Result<usize> {
+    let mut wanted = HashSet::new();
+    let mut announced = HashMap::<(String, &str), usize>::new();
+    for (service, events) in vendor.feeds().await? {
+        for (event, number) in events.iter().zip(1..) {
+            ensure!(event.sequence == number, "{service:?} has no event {number}: {}", event.sequence);
+            wanted.insert(event.id.clone());
+            match &event.data {
+                Some(Data::ActivationCompleted(data)) => {
+                    *announced.entry((data.activation_id.clone(), "completed")).or_default() += 1;
+                }
+                Some(Data::ActivationConfirmed(data)) => {
+                    *announced.entry((data.activation_id.clone(), "confirmed")).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    ensure!(announced.values().all(|count| *count == 1), "an activation was announced twice");
+    let completed = announced.keys().filter(|(_, what)| *what == "completed").count();
+    ensure!(completed * 2 == announced.len(), "{completed} completed, {} confirmed", announced.len() - completed);
+
+    // As long as more arrive, it is not over.
+    let mut missing = usize::MAX;
+    while missing > 0 {
+        let before = missing;
+        missing = wait::until("more webhooks arrive", || {
+            let arrived = back_office.ids();
+            let now = wanted.difference(&arrived).count();
+            ensure!(now < before, "{now} of {} events did not arrive", wanted.len());
+            Ok(Some(now))
+        })?;
+    }
+    for (id, bodies) in back_office.bodies() {
+        ensure!(bodies == 1, "{id} came with {bodies} different bodies");
+    }
+    Ok(wanted.len())
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut pace = tokio::time::interval(Duration::from_millis(200));
+    let began = tokio::time::Instant::now();
+    loop {
+        pace.tick().await;
+        match holds().await {
+            Ok(()) => return Ok(()),
+            Err(error) if began.elapsed() > wait::PATIENCE => return Err(error.context(what.to_owned())),
+            Err(_) => {}
+        }
+    }
+}
