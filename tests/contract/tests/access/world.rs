@@ -290,6 +290,7 @@ async fn central(folder: &Path, issuer: &LocalIssuer, broker: &Broker, clock: &S
         database: database(folder, "central"),
         broker: broker.clone(),
         ticket_key: lictor_license_central::TicketKeySource::File(folder.join("ticket.key")),
+        expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
     };
     lictor_license_central::start(settings, clock.clone()).await.expect("license-central")
 }
@@ -325,6 +326,7 @@ async fn activation(
         peers_ca: None,
         instance: None,
         limits: lictor_activation::settings::LIMITS,
+        proxies: lictor_activation::domain::proxy::Proxies::default(),
     };
     lictor_activation::start(settings, clock.clone()).await.expect("activation")
 }
