@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images.
+# Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images,
+# SoftHSM for the tests of keys in tokens.
 # On Debian as root it installs what is missing; anywhere else it names the one command that does.
 set -euo pipefail
 
@@ -10,6 +11,7 @@ declare -A package_of=(
   [dockerd]=docker.io
   [docker-compose]=docker-compose
   [mmdebstrap]=mmdebstrap
+  [softhsm2-util]=softhsm2
   [iptables]=iptables
 )
 
@@ -30,7 +32,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   echo "The tests need programs that are not installed. On Debian or Ubuntu, run:" >&2
   echo "  sudo apt-get install --no-install-recommends ${missing[*]}" >&2
   # The embedded default needs none of them, and Docker's absence is said loudly by its tests; the servers are needed.
-  for server in postgresql redis-server rabbitmq-server; do
+  for server in postgresql redis-server rabbitmq-server softhsm2; do
     case " ${missing[*]} " in *" $server "*) exit 1 ;; esac
   done
   exit 0

@@ -10,6 +10,9 @@ if [ $# -gt 0 ]; then
   for package in "$@"; do packages+=(-p "$package"); done
 fi
 
+# Loads foreign modules, so it is the one program that is not static.
+key-agent/build.sh >/dev/null
+
 # Binaries and tests in one go, so that both see the same features; tests of whole processes start the binaries.
 cargo build --locked --workspace --all-targets --quiet
 exec cargo run --locked --quiet -p lictor-test-support --bin with-servers -- \

@@ -61,6 +61,12 @@ pub enum KeyStoreError {
     /// The content of the file is not a key.
     #[error("the key file {0} is damaged")]
     Damaged(PathBuf),
+    /// The agent that holds the token, or the token itself, does not answer; trying later may work.
+    #[error("the key agent does not answer: {0}")]
+    Unavailable(String),
+    /// The agent or the token refused for good.
+    #[error("the key agent refused: {0}")]
+    Refused(String),
     /// The operating system refused.
     #[error("the key file {path} cannot be used: {cause}")]
     Io {
@@ -159,16 +165,33 @@ impl FileKeyStore {
             Err(KeyStoreError::Missing(_)) => {}
             other => return other,
         }
+        match self.generate(name) {
+            // Another process was faster; its key is the key.
+            Err(KeyStoreError::Exists(_)) => self.load(name),
+            other => other,
+        }
+    }
+
+    /// All keys that can be read, by name and public half. A damaged one is left out; loading it by name says why.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn keys(&self) -> Result<Vec<(String, PublicKey)>, KeyStoreError> {
+        let names = self.names()?.into_iter();
+        Ok(names.filter_map(|name| self.load(&name).ok().map(|key| (name, key.public_key()))).collect())
+    }
+
+    /// Makes a key from fresh random bytes of the operating system.
+    ///
+    /// # Errors
+    /// As [`FileKeyStore::create`].
+    pub fn generate(&self, name: &str) -> Result<FileSigner, KeyStoreError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| KeyStoreError::Io {
             path: self.folder.clone(),
             cause: io::Error::other(error.to_string()),
         })?;
-        match self.create(name, &seed) {
-            // Another process was faster; its key is the key.
-            Err(KeyStoreError::Exists(_)) => self.load(name),
-            other => other,
-        }
+        self.create(name, &seed)
     }
 
     /// The names of all keys, sorted.
