@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
-# Builds the licence server and its bare twin and prints the ratios between them. Arguments go to load-bench.
+# Builds the services and prints what they cost beside bare twins of the same run. Arguments go to load-bench.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo build --locked --quiet -p lictor-license-server -p lictor-tests-load --bins
-exec cargo run --locked --quiet -p lictor-tests-load --bin load-bench -- "$@"
+cargo build --locked --quiet --workspace --bins
+cargo run --locked --quiet -p lictor-tests-load --bin load-bench -- "$@"
+echo
+# Issuing needs PostgreSQL, RabbitMQ and Redis: private ones, as in the tests, that count statements.
+export LICTOR_COUNT_STATEMENTS=1
+exec cargo run --locked --quiet -p lictor-test-support --bin with-servers -- \
+  cargo run --locked --quiet -p lictor-tests-load --bin load-issuing

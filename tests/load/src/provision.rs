@@ -79,13 +79,7 @@ pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<()> {
         limits: LeaseLimits::default(),
     };
     let certificate = Envelope::seal(&certificate, &[&certifier])?.to_bytes();
-    let options = Options {
-        product_code: Some(ProductCode(PRODUCT)),
-        license_quantity: Some(Quantity::new(SEATS)?),
-        bindings: Some(Bindings::of(&[Binding::Folder])),
-        ..Options::default()
-    };
-    let item = product_item::encode(&ProductItem::new(options, Vec::new())?)?;
+    let item = product_item(SEATS)?;
     let operations = vec![
         Operation::CertifyLeaseKey { certificate },
         Operation::AddEntry { license: LicenseId::from_u128(1), item, quantity: SEATS },
@@ -104,7 +98,25 @@ pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn unix_channel(path: &Path) -> anyhow::Result<Channel> {
+/// The product with this many seats, encoded.
+///
+/// # Errors
+/// No seats.
+pub fn product_item(seats: u32) -> anyhow::Result<Vec<u8>> {
+    let options = Options {
+        product_code: Some(ProductCode(PRODUCT)),
+        license_quantity: Some(Quantity::new(seats)?),
+        bindings: Some(Bindings::of(&[Binding::Folder])),
+        ..Options::default()
+    };
+    Ok(product_item::encode(&ProductItem::new(options, Vec::new())?)?)
+}
+
+/// A channel to the licence server behind this socket.
+///
+/// # Errors
+/// It does not answer.
+pub async fn unix_channel(path: &Path) -> anyhow::Result<Channel> {
     let path = path.to_owned();
     let connector = tower::service_fn(move |_: Uri| {
         let path = path.clone();

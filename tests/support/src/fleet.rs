@@ -89,12 +89,20 @@ impl Fleet {
     /// # Errors
     /// A service does not become ready.
     pub fn start_with(extra: BTreeMap<String, String>) -> anyhow::Result<Option<Self>> {
+        Self::start_some(&Service::ALL, extra)
+    }
+
+    /// As [`Fleet::start_with`], but only these services.
+    ///
+    /// # Errors
+    /// A service does not become ready.
+    pub fn start_some(services: &[Service], extra: BTreeMap<String, String>) -> anyhow::Result<Option<Self>> {
         let Some(fleet) = Self::prepare(extra)? else { return Ok(None) };
-        for service in Service::ALL {
-            fleet.launch(service)?;
+        for service in services {
+            fleet.launch(*service)?;
         }
-        for service in Service::ALL {
-            fleet.wait_until_alive(service)?;
+        for service in services {
+            fleet.wait_until_alive(*service)?;
         }
         Ok(Some(fleet))
     }
@@ -245,6 +253,7 @@ impl Fleet {
                 ("UPDATE_URL", url(Service::Update)),
             ]),
             Service::Update => settings.extend([
+                ("ARCHIVE_URL", format!("sqlite://{}", text(self.path("archive.db")))),
                 ("LICTOR_KEYS_DIR", text(self.path("keys"))),
                 ("LICTOR_ALLOW_KEYS_IN_FILES", "true".to_owned()),
             ]),

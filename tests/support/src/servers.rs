@@ -22,6 +22,9 @@ pub const REDIS_URL: &str = "LICTOR_TEST_REDIS_URL";
 /// URL of a RabbitMQ server that nobody else uses.
 pub const AMQP_URL: &str = "LICTOR_TEST_AMQP_URL";
 
+/// Set: PostgreSQL counts statements (`pg_stat_statements`), for benchmarks.
+pub const COUNT_STATEMENTS: &str = "LICTOR_COUNT_STATEMENTS";
+
 /// How long a server may take to answer; RabbitMQ needs most of it on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(180);
 
@@ -139,7 +142,7 @@ fn start(kind: Kind, folder: &Path) -> anyhow::Result<Server> {
 }
 
 fn postgres(folder: &Path) -> anyhow::Result<Server> {
-    let programs = newest_postgres()?;
+    let programs = postgres_programs()?;
     let data = folder.join("postgres");
     fs::create_dir(&data)?;
     let user = unprivileged_user("postgres")?;
@@ -153,8 +156,11 @@ fn postgres(folder: &Path) -> anyhow::Result<Server> {
         .output()?;
     ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
 
-    let child = user
-        .command(&programs.join("postgres"))
+    let mut command = user.command(&programs.join("postgres"));
+    if std::env::var_os(COUNT_STATEMENTS).is_some() {
+        command.args(["-c", "shared_preload_libraries=pg_stat_statements"]);
+    }
+    let child = command
         .arg("-D")
         .arg(&data)
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"])
@@ -261,7 +267,11 @@ fn wait(server: &mut Server, folder: &Path, log: &str, ready: impl Fn() -> bool)
     Ok(())
 }
 
-fn newest_postgres() -> anyhow::Result<PathBuf> {
+/// The folder with PostgreSQL's programs, the newest version that is installed.
+///
+/// # Errors
+/// None is.
+pub fn postgres_programs() -> anyhow::Result<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
