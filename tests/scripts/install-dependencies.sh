@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images,
-# SoftHSM for the tests of keys in tokens.
+# SoftHSM for the tests of keys in tokens, tmux for those of verbs that ask questions.
 # On Debian as root it installs what is missing; anywhere else it names the one command that does.
 set -euo pipefail
 
@@ -13,6 +13,7 @@ declare -A package_of=(
   [mmdebstrap]=mmdebstrap
   [softhsm2-util]=softhsm2
   [iptables]=iptables
+  [tmux]=tmux
 )
 
 has() {
