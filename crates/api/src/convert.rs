@@ -14,6 +14,13 @@ pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     }
 }
 
+/// A span of time as protobuf writes it.
+#[must_use]
+pub fn duration(span: std::time::Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: i32::try_from(span.subsec_nanos()).expect("below a billion") }
+}
+
 /// Reads a protobuf time, rounded down to microseconds. `None` when it lies outside of what a [`Timestamp`] holds.
 #[must_use]
 pub fn from_timestamp(at: &prost_types::Timestamp) -> Option<Timestamp> {

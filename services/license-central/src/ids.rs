@@ -53,14 +53,26 @@ pub fn events(count: usize, now: Timestamp) -> Vec<EventId> {
     many(count, now, EventId::new)
 }
 
-/// Ids for allocations.
+/// An id for an event.
 #[must_use]
-pub fn allocations(count: usize, now: Timestamp) -> Vec<AllocationId> {
-    many(count, now, AllocationId::new)
+pub fn event(now: Timestamp) -> EventId {
+    EventId::new(now, random())
+}
+
+/// An id for an allocation.
+#[must_use]
+pub fn allocation(now: Timestamp) -> AllocationId {
+    AllocationId::new(now, random())
 }
 
 /// Ids for items.
 #[must_use]
 pub fn items(count: usize, now: Timestamp) -> Vec<ItemId> {
     many(count, now, ItemId::new)
+}
+
+/// An id for a customer.
+#[must_use]
+pub fn customer(now: Timestamp) -> CustomerId {
+    CustomerId::new(now, random())
 }

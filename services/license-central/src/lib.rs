@@ -4,6 +4,7 @@
 //! - [`store`]: the tables, the same statements on PostgreSQL and SQLite.
 //! - [`grpc`]: the RPCs of `lictor.central.v1` and the event feed.
 //! - [`events`]: what is announced, in the transaction of the change.
+//! - [`sweeper`]: announces ends of licenses when their time comes.
 
 pub mod domain;
 pub mod events;
@@ -14,10 +15,12 @@ pub mod metrics;
 pub mod present;
 pub mod settings;
 pub mod store;
+pub mod sweeper;
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
 
+pub use domain::policy::NoticeDays;
 pub use settings::{Settings, TicketKeySource};
 
 /// Name of the service in events, tokens and logs.
@@ -45,9 +48,13 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     frame
         .lifecycle()
         .spawn("relay", async move { lictor_broker::relay(relayed, broker, NAME, time, &told, stop).await });
+    let metrics = metrics::Metrics::new(frame.metrics());
+    let (store, leads) = (store::Store::new(db.clone()), settings.expiry_notice_days);
+    let (stop, time, announced) = (frame.lifecycle().soft(), clock.clone(), metrics.ends_announced.clone());
+    frame.lifecycle().spawn("sweeper", async move { sweeper::sweep(store, leads, time, announced, stop).await });
     let closing = db.clone();
     frame.lifecycle().on_stop(async move { closing.close().await });
 
-    let desk = grpc::Desk { store: store::Store::new(db), key, clock, metrics: metrics::Metrics::new(frame.metrics()) };
+    let desk = grpc::Desk { store: store::Store::new(db), key, clock, metrics };
     Ok(frame.serve(grpc::routes(desk), gate))
 }

@@ -9,6 +9,8 @@ pub struct Metrics {
     pub orders: Counter,
     /// Licenses sold by them.
     pub licenses: Counter,
+    /// Ends of licenses announced, ahead or when they came.
+    pub ends_announced: Counter,
 }
 
 impl Metrics {
@@ -18,6 +20,11 @@ impl Metrics {
         Self {
             orders: registry.register("orders_created", "orders made", Counter::default()),
             licenses: registry.register("licenses_created", "licenses sold by orders", Counter::default()),
+            ends_announced: registry.register(
+                "license_ends_announced",
+                "ends of licenses announced, ahead or when they came",
+                Counter::default(),
+            ),
         }
     }
 }

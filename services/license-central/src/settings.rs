@@ -7,7 +7,10 @@ use lictor_broker::Broker;
 use lictor_runtime::{Field, ListenSettings, Reader, StartError};
 use lictor_storage::DatabaseSettings;
 
-use crate::{domain::ticket_key::TicketKey, ids};
+use crate::{
+    domain::{policy::NoticeDays, ticket_key::TicketKey},
+    ids,
+};
 
 /// Usual port of the RPCs.
 pub const GRPC_PORT: u16 = 7010;
@@ -24,6 +27,14 @@ const TICKET_KEY_PATH: Field = Field::optional(
     "ticket_key_path",
     "LICTOR_TICKET_KEY_PATH",
     "file with the ticket key instead; made on first start when it is missing",
+);
+
+const EXPIRY_NOTICE_DAYS: Field = Field::with_default(
+    "expiry_notice_days",
+    "LICTOR_EXPIRY_NOTICE_DAYS",
+    "how many days ahead the end of a license is announced, up to 8 numbers with commas; an item of the catalogue may \
+     say otherwise",
+    "30,7,1",
 );
 
 /// Where the ticket key comes from.
@@ -48,6 +59,8 @@ pub struct Settings {
     pub broker: Broker,
     /// What tickets are made from.
     pub ticket_key: TicketKeySource,
+    /// How many days ahead ends are announced.
+    pub expiry_notice_days: NoticeDays,
 }
 
 impl Settings {
@@ -59,8 +72,19 @@ impl Settings {
             database: DatabaseSettings::read(reader),
             broker: Broker::read_or_in_process(reader),
             ticket_key: ticket_key(reader),
+            expiry_notice_days: expiry_notice_days(reader),
         }
     }
+}
+
+fn expiry_notice_days(reader: &mut Reader) -> NoticeDays {
+    let text = reader.text(&EXPIRY_NOTICE_DAYS);
+    let numbers = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse);
+    let days = numbers.collect::<Result<Vec<u32>, _>>().ok().and_then(|days| NoticeDays::try_from(days).ok());
+    days.unwrap_or_else(|| {
+        reader.mistake(&EXPIRY_NOTICE_DAYS, "is up to 8 numbers of 1 to 365 with commas between them");
+        NoticeDays::USUAL
+    })
 }
 
 fn ticket_key(reader: &mut Reader) -> TicketKeySource {

@@ -676,46 +676,6 @@ pub struct ResolveTicketResponse {
     pub licenses: ::prost::alloc::vec::Vec<super::super::types::v1::License>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReserveRequest {
-    #[prost(string, tag = "1")]
-    pub activation_id: ::prost::alloc::string::String,
-    /// From ResolveTicket: a saga keeps the id, never the secret code.
-    #[prost(string, tag = "2")]
-    pub ticket_id: ::prost::alloc::string::String,
-    /// Empty: all licences of the ticket that are available.
-    #[prost(string, repeated, tag = "3")]
-    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[prost(string, tag = "4")]
-    pub container_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "5")]
-    pub serial: ::prost::alloc::string::String,
-    #[prost(enumeration = "super::super::types::v1::ContainerKind", tag = "6")]
-    pub kind: i32,
-}
-/// What has to be programmed for one licence.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReservedLicense {
-    #[prost(string, tag = "1")]
-    pub license_id: ::prost::alloc::string::String,
-    /// Deterministic CBOR of the product item with its quantity already set; at most 48 KiB.
-    #[prost(bytes = "vec", tag = "2")]
-    pub product_item: ::prost::alloc::vec::Vec<u8>,
-    #[prost(uint32, tag = "3")]
-    pub quantity: u32,
-    #[prost(string, tag = "4")]
-    pub allocation_id: ::prost::alloc::string::String,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReserveResponse {
-    #[prost(uint32, tag = "1")]
-    pub firm_code: u32,
-    #[prost(message, repeated, tag = "2")]
-    pub licenses: ::prost::alloc::vec::Vec<ReservedLicense>,
-    /// Masked.
-    #[prost(string, tag = "3")]
-    pub ticket: ::prost::alloc::string::String,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeepReservationRequest {
     #[prost(string, tag = "1")]
     pub activation_id: ::prost::alloc::string::String,
@@ -751,20 +711,6 @@ pub struct ConfirmRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfirmResponse {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BeginWithdrawalRequest {
-    #[prost(string, tag = "1")]
-    pub activation_id: ::prost::alloc::string::String,
-    /// 1..=100 licences of one firm.
-    #[prost(string, repeated, tag = "2")]
-    pub license_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// For people, at most 256 bytes.
-    #[prost(string, tag = "3")]
-    pub reason: ::prost::alloc::string::String,
-    /// Only when all of them lie in this container; empty for any.
-    #[prost(string, tag = "4")]
-    pub container_id: ::prost::alloc::string::String,
-}
 /// A licence that a container may still hold.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WithdrawnLicense {
@@ -778,17 +724,6 @@ pub struct WithdrawnLicense {
     #[prost(string, tag = "4")]
     pub activation_id: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct BeginWithdrawalResponse {
-    #[prost(uint32, tag = "1")]
-    pub firm_code: u32,
-    /// True when no container holds any of them: they are withdrawn already and nothing has to be issued.
-    #[prost(bool, tag = "2")]
-    pub done: bool,
-    /// Those for which a withdrawing segment is needed or on its way.
-    #[prost(message, repeated, tag = "3")]
-    pub licenses: ::prost::alloc::vec::Vec<WithdrawnLicense>,
-}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TransferState {
@@ -801,7 +736,7 @@ pub enum TransferState {
     Arriving = 3,
     /// The new container proved that it holds them.
     Arrived = 4,
-    /// Ended before anything left.
+    /// Ended without an arrival.
     CalledOff = 5,
 }
 impl TransferState {
@@ -3222,11 +3157,9 @@ pub mod allocation_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The half of a saga that central does. One reservation = one activation_id; all its licences go together.
-    /// reserve -> keep -> commit (the update was issued) -> confirm (the container proved it)
-    /// reserve -> release (nothing was issued)
-    /// and for taking back, alone or after keep:
-    /// begin_withdrawal -> (at once withdrawn | commit -> confirm)
+    /// The half of a saga that central does: the plan of one activation for one container, and its steps.
+    /// plan -> keep -> commit (the update was issued) -> confirm (the container proved it)
+    /// plan -> release (nothing was issued)
     #[derive(Debug, Clone)]
     pub struct AllocationServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3450,38 +3383,8 @@ pub mod allocation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Takes licences of a ticket for a container, until committed, released, or 15 minutes have passed
-        /// without a commit. Refused (conflict) when one of them is not available.
-        /// Caller: service.
-        /// Retry: with the same activation_id; the same answer comes back.
-        pub async fn reserve(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ReserveRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReserveResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/lictor.central.v1.AllocationService/Reserve",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("lictor.central.v1.AllocationService", "Reserve"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// The update that carries them was issued: allocations become collected. From here on only forward.
-        /// Succeeds also after the reservation's time limit as long as nobody else took the licences; the saga asks
+        /// The update was issued: what comes in is collected, what leaves is returning. From here on only forward.
+        /// Succeeds also after the plan's time limit as long as nobody else took the licences; the saga asks
         /// for KeepReservation just before it issues, so that this cannot happen.
         /// Caller: service.
         /// Retry: always.
@@ -3508,7 +3411,7 @@ pub mod allocation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Makes a reservation final against the time limit: after it only Commit can follow. Refused when it has lapsed.
+        /// Makes a plan final against the time limit: after it only Commit can follow. Refused when it has lapsed.
         /// Caller: service.
         /// Retry: always.
         pub async fn keep_reservation(
@@ -3540,7 +3443,7 @@ pub mod allocation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Ends a reservation before anything was issued and undoes all that central did for it, begun withdrawals included.
+        /// Ends a plan before anything was issued and undoes all that central did for it, announced withdrawals included.
         /// Refused once committed, and once kept unless `not_issued` says that the issuer refused for good.
         /// Caller: service.
         /// Retry: always.
@@ -3596,39 +3499,6 @@ pub mod allocation_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("lictor.central.v1.AllocationService", "Confirm"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Marks licences as withdrawn by the vendor, all of them or none; says which containers may still hold them.
-        /// Refused (conflict) while one of them is being programmed into a container: ask again in a moment.
-        /// Caller: service.
-        /// Retry: with the same activation_id.
-        pub async fn begin_withdrawal(
-            &mut self,
-            request: impl tonic::IntoRequest<super::BeginWithdrawalRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::BeginWithdrawalResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/lictor.central.v1.AllocationService/BeginWithdrawal",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "lictor.central.v1.AllocationService",
-                        "BeginWithdrawal",
-                    ),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -3691,16 +3561,8 @@ pub mod allocation_service_server {
             tonic::Response<super::NoteRebaseResponse>,
             tonic::Status,
         >;
-        /// Takes licences of a ticket for a container, until committed, released, or 15 minutes have passed
-        /// without a commit. Refused (conflict) when one of them is not available.
-        /// Caller: service.
-        /// Retry: with the same activation_id; the same answer comes back.
-        async fn reserve(
-            &self,
-            request: tonic::Request<super::ReserveRequest>,
-        ) -> std::result::Result<tonic::Response<super::ReserveResponse>, tonic::Status>;
-        /// The update that carries them was issued: allocations become collected. From here on only forward.
-        /// Succeeds also after the reservation's time limit as long as nobody else took the licences; the saga asks
+        /// The update was issued: what comes in is collected, what leaves is returning. From here on only forward.
+        /// Succeeds also after the plan's time limit as long as nobody else took the licences; the saga asks
         /// for KeepReservation just before it issues, so that this cannot happen.
         /// Caller: service.
         /// Retry: always.
@@ -3708,7 +3570,7 @@ pub mod allocation_service_server {
             &self,
             request: tonic::Request<super::CommitRequest>,
         ) -> std::result::Result<tonic::Response<super::CommitResponse>, tonic::Status>;
-        /// Makes a reservation final against the time limit: after it only Commit can follow. Refused when it has lapsed.
+        /// Makes a plan final against the time limit: after it only Commit can follow. Refused when it has lapsed.
         /// Caller: service.
         /// Retry: always.
         async fn keep_reservation(
@@ -3718,7 +3580,7 @@ pub mod allocation_service_server {
             tonic::Response<super::KeepReservationResponse>,
             tonic::Status,
         >;
-        /// Ends a reservation before anything was issued and undoes all that central did for it, begun withdrawals included.
+        /// Ends a plan before anything was issued and undoes all that central did for it, announced withdrawals included.
         /// Refused once committed, and once kept unless `not_issued` says that the issuer refused for good.
         /// Caller: service.
         /// Retry: always.
@@ -3733,23 +3595,10 @@ pub mod allocation_service_server {
             &self,
             request: tonic::Request<super::ConfirmRequest>,
         ) -> std::result::Result<tonic::Response<super::ConfirmResponse>, tonic::Status>;
-        /// Marks licences as withdrawn by the vendor, all of them or none; says which containers may still hold them.
-        /// Refused (conflict) while one of them is being programmed into a container: ask again in a moment.
-        /// Caller: service.
-        /// Retry: with the same activation_id.
-        async fn begin_withdrawal(
-            &self,
-            request: tonic::Request<super::BeginWithdrawalRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::BeginWithdrawalResponse>,
-            tonic::Status,
-        >;
     }
-    /// The half of a saga that central does. One reservation = one activation_id; all its licences go together.
-    /// reserve -> keep -> commit (the update was issued) -> confirm (the container proved it)
-    /// reserve -> release (nothing was issued)
-    /// and for taking back, alone or after keep:
-    /// begin_withdrawal -> (at once withdrawn | commit -> confirm)
+    /// The half of a saga that central does: the plan of one activation for one container, and its steps.
+    /// plan -> keep -> commit (the update was issued) -> confirm (the container proved it)
+    /// plan -> release (nothing was issued)
     #[derive(Debug)]
     pub struct AllocationServiceServer<T> {
         inner: Arc<T>,
@@ -4052,51 +3901,6 @@ pub mod allocation_service_server {
                     };
                     Box::pin(fut)
                 }
-                "/lictor.central.v1.AllocationService/Reserve" => {
-                    #[allow(non_camel_case_types)]
-                    struct ReserveSvc<T: AllocationService>(pub Arc<T>);
-                    impl<
-                        T: AllocationService,
-                    > tonic::server::UnaryService<super::ReserveRequest>
-                    for ReserveSvc<T> {
-                        type Response = super::ReserveResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ReserveRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as AllocationService>::reserve(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ReserveSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
                 "/lictor.central.v1.AllocationService/Commit" => {
                     #[allow(non_camel_case_types)]
                     struct CommitSvc<T: AllocationService>(pub Arc<T>);
@@ -4263,52 +4067,6 @@ pub mod allocation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConfirmSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/lictor.central.v1.AllocationService/BeginWithdrawal" => {
-                    #[allow(non_camel_case_types)]
-                    struct BeginWithdrawalSvc<T: AllocationService>(pub Arc<T>);
-                    impl<
-                        T: AllocationService,
-                    > tonic::server::UnaryService<super::BeginWithdrawalRequest>
-                    for BeginWithdrawalSvc<T> {
-                        type Response = super::BeginWithdrawalResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::BeginWithdrawalRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as AllocationService>::begin_withdrawal(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = BeginWithdrawalSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

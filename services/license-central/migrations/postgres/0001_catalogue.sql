@@ -29,6 +29,10 @@ CREATE TABLE item_version (
     expires_at   BIGINT,
     -- Deterministic CBOR of the product item with its module items, at most 48 KiB.
     product_item BYTEA NOT NULL,
+    -- Display name of the subscription that it is; empty when it is none.
+    subscription TEXT,
+    -- What the vendor settles beside the product item, as JSON.
+    policy       TEXT NOT NULL DEFAULT '{}',
     -- When this version was made, microseconds UTC.
     created_at   BIGINT NOT NULL,
     PRIMARY KEY (item_id, version)

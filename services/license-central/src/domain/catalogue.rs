@@ -8,6 +8,8 @@ use lictor_licensing::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::policy::{NoticeDays, Policy, Renewal, Replacement};
+
 /// Most bytes of a document.
 pub const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Most items of a document, and of a firm.
@@ -60,12 +62,61 @@ impl fmt::Display for ItemName {
 
 /// One sellable item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename = "item")]
+#[serde(try_from = "ItemDocument", into = "ItemDocument")]
 pub struct CatalogueItem {
     /// What orders call it.
     pub name: ItemName,
     /// What a license of it says.
     pub product_item: ProductItem,
+    /// What the vendor settles beside it.
+    pub policy: Policy,
+}
+
+/// An item as documents write it: its policy stands beside the product item, key by key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename = "item")]
+struct ItemDocument {
+    name: ItemName,
+    product_item: ProductItem,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    reactivation: Option<Replacement>,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    renewal: Option<Renewal>,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    expiry_notice_days: Option<NoticeDays>,
+}
+
+/// A key that stands in the document has a value.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Option::<T>::deserialize(deserializer)?;
+    value.map(Some).ok_or_else(|| serde::de::Error::custom("a key beside product_item has no value"))
+}
+
+impl TryFrom<ItemDocument> for CatalogueItem {
+    type Error = String;
+
+    fn try_from(document: ItemDocument) -> Result<Self, String> {
+        let policy = Policy {
+            replacement: document.reactivation.unwrap_or_default(),
+            renewal: document.renewal,
+            expiry_notice_days: document.expiry_notice_days,
+        };
+        policy.fits(&document.product_item).map_err(|what| format!("the item {}: {what}", document.name))?;
+        Ok(Self { name: document.name, product_item: document.product_item, policy })
+    }
+}
+
+impl From<CatalogueItem> for ItemDocument {
+    fn from(item: CatalogueItem) -> Self {
+        let rule = item.policy.replacement;
+        Self {
+            name: item.name,
+            product_item: item.product_item,
+            reactivation: (rule != Replacement::default()).then_some(rule),
+            renewal: item.policy.renewal,
+            expiry_notice_days: item.policy.expiry_notice_days,
+        }
+    }
 }
 
 /// Everything that a firm sells, or a part of it.

@@ -1,230 +1,193 @@
-//! Which licenses of a ticket an activation gets.
+//! Which licenses of a ticket an activation gets, and how many seats of each.
 
-use std::collections::{BTreeSet, HashMap};
-
-use lictor_clock::Timestamp;
 use lictor_licensing::{
     error::{ErrorCode, Problem},
-    id::{ActivationId, LicenseId},
+    id::LicenseId,
 };
 
 use super::{
-    allocation::AllocationState,
-    license::{License, LicenseState},
-    reservation::ReservationState,
+    license::{License, LicenseState, Over},
+    plan::{MAX_LICENSES, Pick, Sold},
 };
 
-/// Most licenses that one activation takes.
-pub const MAX_LICENSES: usize = 100;
-
-/// What is known of a reservation that holds a license.
+/// Seats of a license that an activation takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Where it stands.
-    pub state: ReservationState,
-    /// Its time limit.
-    pub until: Timestamp,
+pub struct Taken {
+    /// The license.
+    pub license: LicenseId,
+    /// Its seats; 0 when it is not counted.
+    pub seats: u32,
 }
 
-/// What an activation gets.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Choice {
-    /// Places of the licenses that it takes, in their order.
-    pub licenses: Vec<usize>,
-    /// Reservations whose time is over and that give way.
-    pub lapsed: BTreeSet<ActivationId>,
-}
-
-enum Standing {
-    Free(Option<ActivationId>),
+/// Why a license gives nothing now.
+#[derive(Clone, Copy)]
+enum Hindrance {
     Reserved,
-    Taken(LicenseState),
+    Spent(LicenseState),
+    RunOut,
 }
 
-/// Chooses among all licenses of a ticket; `wanted` empty means all that are free. `holders` knows the reservations of
-/// reserved allocations.
+/// Chooses among the licenses of a ticket; `picks` empty means all that are free. Plans whose time is over must have given
+/// way before.
 ///
 /// # Errors
-/// A [`Problem`] when a wanted license is not on the ticket or not free, or nothing is free.
-pub fn choose(
-    licenses: &[License],
-    holders: &HashMap<ActivationId, Holder>,
-    wanted: &[LicenseId],
-    now: Timestamp,
-) -> Result<Choice, Problem> {
-    if let Some(foreign) = wanted.iter().find(|id| licenses.iter().all(|license| license.id != **id)) {
+/// A [`Problem`] when a wanted license is not on the ticket, not free or not free enough, may not be divided, or nothing
+/// is free.
+pub fn choose<'a>(licenses: impl Iterator<Item = &'a Sold>, picks: &[Pick]) -> Result<Vec<Taken>, Problem> {
+    let licenses: Vec<&Sold> = licenses.collect();
+    let taken = if picks.is_empty() { whatever_is_free(&licenses)? } else { picked(&licenses, picks)? };
+    if taken.len() > MAX_LICENSES {
         return Err(Problem::new(
-            ErrorCode::NotFound,
-            format!("the ticket has no license {foreign}"),
-            "ask what is on the ticket",
-        ));
-    }
-    let mut choice = Choice::default();
-    let mut blocked = Vec::new();
-    for (place, license) in licenses.iter().enumerate() {
-        if !wanted.is_empty() && !wanted.contains(&license.id) {
-            continue;
-        }
-        match standing(license, holders, now) {
-            Standing::Free(lapsed) => {
-                choice.licenses.push(place);
-                choice.lapsed.extend(lapsed);
-            }
-            other => blocked.push((license.id, other)),
-        }
-    }
-    match blocked.first() {
-        Some((id, standing)) if !wanted.is_empty() => Err(not_free(&format!("the license {id}"), standing)),
-        Some((_, standing)) if choice.licenses.is_empty() => {
-            // One that may become free again is the better news.
-            let best = blocked.iter().map(|(_, standing)| standing).find(|other| matches!(other, Standing::Reserved));
-            Err(not_free("every license of this ticket", best.unwrap_or(standing)))
-        }
-        None if choice.licenses.is_empty() => {
-            Err(Problem::new(ErrorCode::WrongState, "nothing lies on this ticket", "ask the vendor"))
-        }
-        _ if choice.licenses.len() > MAX_LICENSES => Err(Problem::new(
             ErrorCode::LimitExceeded,
             format!("one activation takes at most {MAX_LICENSES} licenses"),
             "name the licenses and activate in several steps",
-        )),
-        _ => Ok(choice),
+        ));
     }
+    Ok(taken)
 }
 
-fn standing(license: &License, holders: &HashMap<ActivationId, Holder>, now: Timestamp) -> Standing {
-    let state = license.state();
-    if state != LicenseState::Available {
-        return Standing::Taken(state);
-    }
-    let reserved = license.allocations.iter().find(|allocation| allocation.state == AllocationState::Reserved);
-    match reserved.map(|allocation| (allocation.activation, holders.get(&allocation.activation))) {
-        None => Standing::Free(None),
-        Some((activation, Some(holder))) if holder.state.has_lapsed(holder.until, now) => {
-            Standing::Free(Some(activation))
+fn whatever_is_free(licenses: &[&Sold]) -> Result<Vec<Taken>, Problem> {
+    let mut taken = Vec::new();
+    let mut hindrances = Vec::new();
+    for sold in licenses {
+        match free_of(sold) {
+            Ok(seats) => taken.push(Taken { license: sold.license.id, seats }),
+            Err(hindrance) => hindrances.push(hindrance),
         }
-        Some(_) => Standing::Reserved,
     }
+    if !taken.is_empty() {
+        return Ok(taken);
+    }
+    // One that may become free again is the better news.
+    let best = hindrances.iter().find(|hindrance| matches!(hindrance, Hindrance::Reserved)).or(hindrances.first());
+    Err(best.map_or_else(
+        || Problem::new(ErrorCode::WrongState, "nothing lies on this ticket", "ask the vendor"),
+        |hindrance| not_free("every license of this ticket", *hindrance),
+    ))
 }
 
-fn not_free(what: &str, standing: &Standing) -> Problem {
-    match standing {
-        Standing::Reserved | Standing::Free(_) => Problem::new(
+fn picked(licenses: &[&Sold], picks: &[Pick]) -> Result<Vec<Taken>, Problem> {
+    let mut taken: Vec<Taken> = Vec::with_capacity(picks.len());
+    for pick in picks {
+        let sold = licenses.iter().find(|sold| sold.license.id == pick.license).ok_or_else(|| {
+            Problem::new(
+                ErrorCode::NotFound,
+                format!("the ticket has no license {}", pick.license),
+                "ask what is on the ticket",
+            )
+        })?;
+        if taken.iter().any(|one| one.license == pick.license) {
+            return Err(Problem::new(
+                ErrorCode::InvalidArgument,
+                format!("the license {} is named twice", pick.license),
+                "name it once, with all its seats",
+            ));
+        }
+        let free = free_of(sold).map_err(|why| not_free(&format!("the license {}", pick.license), why))?;
+        let seats = if pick.quantity == 0 { free } else { part_of(sold, pick.quantity, free)? };
+        taken.push(Taken { license: pick.license, seats });
+    }
+    Ok(taken)
+}
+
+/// So many seats, out of those that are free.
+fn part_of(sold: &Sold, wanted: u32, free: u32) -> Result<u32, Problem> {
+    let id = sold.license.id;
+    if sold.license.quantity == 0 {
+        return Err(Problem::new(
+            ErrorCode::InvalidArgument,
+            format!("the license {id} is not counted, so no number of seats can be taken of it"),
+            "leave the quantity out",
+        ));
+    }
+    if wanted > free {
+        return Err(Problem::new(
+            ErrorCode::QuantityExhausted,
+            format!("the license {id} has {free} free seats, not {wanted}"),
+            "take fewer seats, or give some back elsewhere first",
+        ));
+    }
+    if wanted < sold.license.quantity {
+        may_be_divided(sold)?;
+    }
+    Ok(wanted)
+}
+
+/// Refuses to divide what must stay whole.
+pub(super) fn may_be_divided(sold: &Sold) -> Result<(), Problem> {
+    let splittable = sold.item.options().transfer.is_some_and(|rule| rule.splittable);
+    if splittable && sold.license.subscription.is_none() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ErrorCode::LicenseForbids,
+        format!("the license {} is one piece: its seats cannot be divided", sold.license.id),
+        "leave the quantity out, or ask the vendor for a license that may be divided",
+    ))
+}
+
+/// The seats of a license that are free; 0 when it is not counted. One that must stay whole is free only as a whole.
+fn free_of(sold: &Sold) -> Result<u32, Hindrance> {
+    let License { quantity, .. } = sold.license;
+    let state = sold.license.state();
+    if sold.license.over().is_some() {
+        return Err(Hindrance::Spent(state));
+    }
+    if sold.license.remaining.is_some_and(|left| left.is_zero()) {
+        return Err(Hindrance::RunOut);
+    }
+    let free = sold.license.free();
+    let whole = free == sold.license.limit();
+    if free > 0 && (whole || may_be_divided(sold).is_ok()) {
+        return Ok(if quantity == 0 { 0 } else { free });
+    }
+    // Seats that only a plan holds may come free again.
+    if sold.license.available() > 0 && (state == LicenseState::Available || may_be_divided(sold).is_ok()) {
+        return Err(Hindrance::Reserved);
+    }
+    Err(Hindrance::Spent(state))
+}
+
+fn not_free(what: &str, hindrance: Hindrance) -> Problem {
+    let refused = |text: String, next: &str| Problem::new(ErrorCode::WrongState, text, next);
+    match hindrance {
+        Hindrance::Reserved => Problem::new(
             ErrorCode::Conflict,
             format!("{what} is being activated by somebody else right now"),
             "try again in a few minutes",
         ),
-        Standing::Taken(LicenseState::Withdrawn) => {
-            Problem::new(ErrorCode::WrongState, format!("{what} was withdrawn by the vendor"), "ask the vendor")
+        Hindrance::RunOut => {
+            Problem::new(ErrorCode::LicenseForbids, format!("{what} has run out"), "order another one")
         }
-        Standing::Taken(LicenseState::Returning) => Problem::new(
-            ErrorCode::WrongState,
-            format!("{what} is being taken back from its container"),
+        Hindrance::Spent(LicenseState::Withdrawn) => {
+            refused(format!("{what} was withdrawn by the vendor"), "ask the vendor")
+        }
+        Hindrance::Spent(LicenseState::Merged) => {
+            refused(format!("the days of {what} were added to another one"), "use the ticket that was activated last")
+        }
+        Hindrance::Spent(LicenseState::Returning) => refused(
+            format!("{what} is being taken out of its container"),
             "wait until that container has taken its next update",
         ),
-        Standing::Taken(_) => Problem::new(
-            ErrorCode::WrongState,
+        Hindrance::Spent(_) => refused(
             format!("{what} is in a container already"),
             "use another ticket, or fetch the pending update of that container",
         ),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use lictor_licensing::{
-        FirmCode, ProductCode,
-        id::{AllocationId, CustomerId, OrderId, TicketId},
-    };
-
-    use super::*;
-    use crate::domain::license::Allocation;
-
-    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
-
-    fn activation(number: u8) -> ActivationId {
-        ActivationId::new(NOW, [number; 10])
-    }
-
-    fn license(number: u8, held: Option<(u8, AllocationState)>) -> License {
-        let id = LicenseId::new(NOW, [number; 10]);
-        let allocations = held.map(|(by, state)| Allocation {
-            id: AllocationId::new(NOW, [number; 10]),
-            license: id,
-            activation: activation(by),
-            withdrawn_by: None,
-            container: "c".to_owned(),
-            serial: "130-1".to_owned(),
-            quantity: 1,
-            state,
-        });
-        License {
-            id,
-            firm: FirmCode::new(6).expect("a firm"),
-            ticket: TicketId::new(NOW, [0; 10]),
-            ticket_masked: String::new(),
-            order: OrderId::new(NOW, [0; 10]),
-            customer: CustomerId::new(NOW, [0; 10]),
-            customer_name: "c".to_owned(),
-            item: "truck".to_owned(),
-            item_id: "itm".to_owned(),
-            item_version: 1,
-            product_code: ProductCode(1),
-            line: u32::from(number),
-            quantity: 1,
-            expires_at: None,
-            withdrawn_at: None,
-            version: 1,
-            created_at: NOW,
-            allocations: allocations.into_iter().collect(),
-        }
-    }
-
-    fn holders(state: ReservationState, until: i64) -> HashMap<ActivationId, Holder> {
-        HashMap::from([(activation(9), Holder { state, until: Timestamp::from_micros(until) })])
-    }
-
-    #[test]
-    fn all_free_ones_are_taken_when_none_is_named() {
-        let licenses = [license(1, None), license(2, Some((9, AllocationState::Confirmed))), license(3, None)];
-        let choice = choose(&licenses, &HashMap::new(), &[], NOW).expect("two are free");
-        assert_eq!(choice.licenses, [0, 2]);
-    }
-
-    #[test]
-    fn a_named_license_that_is_not_free_is_refused() {
-        let licenses = [license(1, None), license(2, Some((9, AllocationState::Collected)))];
-        let problem = choose(&licenses, &HashMap::new(), &[licenses[1].id], NOW).expect_err("taken");
-        assert_eq!(problem.code, ErrorCode::WrongState);
-        let foreign = LicenseId::new(NOW, [77; 10]);
-        assert_eq!(choose(&licenses, &HashMap::new(), &[foreign], NOW).expect_err("foreign").code, ErrorCode::NotFound);
-    }
-
-    #[test]
-    fn a_reserved_license_is_a_conflict_until_its_time_is_over() {
-        let licenses = [license(1, Some((9, AllocationState::Reserved)))];
-        let running = holders(ReservationState::Reserved, 1_000_001);
-        assert_eq!(choose(&licenses, &running, &[], NOW).expect_err("reserved").code, ErrorCode::Conflict);
-        let over = holders(ReservationState::Reserved, 1_000_000);
-        let choice = choose(&licenses, &over, &[], NOW).expect("lapsed");
-        assert_eq!((choice.licenses, choice.lapsed.len()), (vec![0], 1));
-        let kept = holders(ReservationState::Kept, 0);
-        assert_eq!(choose(&licenses, &kept, &[], NOW).expect_err("kept").code, ErrorCode::Conflict);
-    }
-
-    #[test]
-    fn a_spent_ticket_and_a_withdrawn_one_say_so() {
-        let spent = [license(1, Some((9, AllocationState::Confirmed)))];
-        let problem = choose(&spent, &HashMap::new(), &[], NOW).expect_err("spent");
-        assert!(problem.message.contains("in a container already"), "{problem}");
-        let mut withdrawn = license(1, None);
-        withdrawn.withdrawn_at = Some(NOW);
-        let problem = choose(&[withdrawn], &HashMap::new(), &[], NOW).expect_err("withdrawn");
-        assert!(problem.message.contains("withdrawn"), "{problem}");
-    }
-
-    #[test]
-    fn an_empty_ticket_gives_nothing() {
-        assert_eq!(choose(&[], &HashMap::new(), &[], NOW).expect_err("empty").code, ErrorCode::WrongState);
+/// Whether the days or seats of a license can be asked for at all; for purposes that take out.
+///
+/// # Errors
+/// A [`Problem`] when the vendor took it back, or its days went to another one.
+pub(super) fn in_trade(license: &License) -> Result<(), Problem> {
+    match license.over() {
+        None => Ok(()),
+        Some(Over::Withdrawn) => Err(Problem::new(
+            ErrorCode::WrongState,
+            format!("the license {} was withdrawn by the vendor", license.id),
+            "ask the vendor",
+        )),
+        Some(Over::Merged) => super::subscription::carries(license.id, license.merged_into),
     }
 }

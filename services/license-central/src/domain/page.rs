@@ -22,6 +22,22 @@ impl Page {
     /// # Errors
     /// A refusal for a size above 1000 or a token that no listing of this kind made.
     pub fn read(size: u32, token: &str, prefix: &str) -> Result<Self, Problem> {
+        let plain = |id: &str| {
+            id.strip_prefix(prefix).is_some_and(|body| body.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        };
+        Self::read_as(size, token, plain)
+    }
+
+    /// Reads size and token of a listing by names, such as serials, which goes upwards: [`Self::below`] is then the name
+    /// that the wanted rows come after.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_named(size: u32, token: &str) -> Result<Self, Problem> {
+        Self::read_as(size, token, |name| !name.chars().any(char::is_control))
+    }
+
+    fn read_as(size: u32, token: &str, good: impl Fn(&str) -> bool) -> Result<Self, Problem> {
         if size > MAX_SIZE {
             return Err(Problem::new(
                 ErrorCode::LimitExceeded,
@@ -30,7 +46,7 @@ impl Page {
             ));
         }
         let size = if size == 0 { USUAL_SIZE } else { size };
-        let below = (!token.is_empty()).then(|| id_of(token, prefix)).transpose()?;
+        let below = (!token.is_empty()).then(|| text_of(token, good)).transpose()?;
         Ok(Self { size, below })
     }
 
@@ -41,7 +57,7 @@ impl Page {
     }
 }
 
-fn id_of(token: &str, prefix: &str) -> Result<String, Problem> {
+fn text_of(token: &str, good: impl Fn(&str) -> bool) -> Result<String, Problem> {
     let foreign = || {
         Problem::new(
             ErrorCode::InvalidArgument,
@@ -56,9 +72,8 @@ fn id_of(token: &str, prefix: &str) -> Result<String, Problem> {
         .map(|place| u8::from_str_radix(&token[place * 2..place * 2 + 2], 16))
         .collect::<Result<Vec<u8>, _>>()
         .map_err(|_| foreign())?;
-    let id = String::from_utf8(bytes).map_err(|_| foreign())?;
-    let plain = id.strip_prefix(prefix).is_some_and(|body| body.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    if plain { Ok(id) } else { Err(foreign()) }
+    let text = String::from_utf8(bytes).map_err(|_| foreign())?;
+    if good(&text) { Ok(text) } else { Err(foreign()) }
 }
 
 #[cfg(test)]
@@ -80,5 +95,12 @@ mod tests {
             assert!(Page::read(10, token, "ord_").is_err(), "{token}");
         }
         assert!(Page::read(1_001, "", "ord_").is_err());
+    }
+
+    #[test]
+    fn a_listing_by_names_goes_on_after_any_serial() {
+        let token = Page::token_after("130-48 ä");
+        assert_eq!(Page::read_named(5, &token), Ok(Page { size: 5, below: Some("130-48 ä".to_owned()) }));
+        assert!(Page::read_named(5, &Page::token_after("a\nb")).is_err());
     }
 }

@@ -4,12 +4,18 @@
 
 use lictor_api::{convert::timestamp, event::v1 as wire, event::v1::event::Data};
 use lictor_clock::Timestamp;
-use lictor_licensing::{FirmCode, id::EventId};
+use lictor_licensing::{
+    FirmCode,
+    id::{EventId, LicenseId},
+};
 use lictor_storage::outbox::NewEvent;
 use prost::Message;
 
 use crate::{
-    domain::license::{License, LicenseState},
+    domain::{
+        license::{License, LicenseState},
+        transfer::Transfer,
+    },
     present,
     store::{OrderRow, TicketRow},
 };
@@ -113,5 +119,81 @@ impl Moment {
             pending_in_container: license.state() != LicenseState::Withdrawn,
         });
         self.event(id, &license.id.to_string(), license.version, license.firm, data)
+    }
+
+    /// `license.expiring`: `days_ahead` of its end are reached; the license's version must already be the new one.
+    #[must_use]
+    pub fn license_expiring(&self, license: &License, ends_at: Timestamp, days_ahead: u16, id: EventId) -> NewEvent {
+        let data = Data::LicenseExpiring(wire::LicenseExpiring {
+            license: Some(present::license(license)),
+            expires_at: Some(timestamp(ends_at)),
+            days_ahead: u32::from(days_ahead),
+        });
+        self.event(id, &license.id.to_string(), license.version, license.firm, data)
+    }
+
+    /// `license.expired`; the license's version must already be the new one.
+    #[must_use]
+    pub fn license_expired(&self, license: &License, ended_at: Timestamp, id: EventId) -> NewEvent {
+        let data = Data::LicenseExpired(wire::LicenseExpired {
+            license: Some(present::license(license)),
+            expired_at: Some(timestamp(ended_at)),
+        });
+        self.event(id, &license.id.to_string(), license.version, license.firm, data)
+    }
+
+    /// `license.renewed`: an update that moves its technical end was issued; the license's version must already be the
+    /// new one.
+    #[must_use]
+    pub fn license_renewed(&self, license: &License, ends_at: Timestamp, id: EventId) -> NewEvent {
+        let data = Data::LicenseRenewed(wire::LicenseRenewed {
+            license: Some(present::license(license)),
+            expires_at: Some(timestamp(ends_at)),
+        });
+        self.event(id, &license.id.to_string(), license.version, license.firm, data)
+    }
+
+    /// `license.merged`: its days went to `into`, which ends at `ends_at`; the license's version must already be the new
+    /// one.
+    #[must_use]
+    pub fn license_merged(&self, license: &License, into: LicenseId, ends_at: Timestamp, id: EventId) -> NewEvent {
+        let data = Data::LicenseMerged(wire::LicenseMerged {
+            license: Some(present::license(license)),
+            into_license_id: into.to_string(),
+            expires_at: Some(timestamp(ends_at)),
+        });
+        self.event(id, &license.id.to_string(), license.version, license.firm, data)
+    }
+
+    /// `transfer.changed`; the license's version must already be the new one.
+    #[must_use]
+    pub fn transfer_changed(&self, license: &License, transfer: &Transfer, id: EventId) -> NewEvent {
+        let data = Data::TransferChanged(wire::TransferChanged {
+            transfer_id: transfer.id.to_string(),
+            license_id: transfer.license.to_string(),
+            quantity: transfer.quantity,
+            from_serial: transfer.from_serial.clone(),
+            to_serial: transfer.to_serial.clone(),
+            state: transfer.state.name().to_owned(),
+            lend_until: transfer.lend_until.map(timestamp),
+        });
+        self.event(id, &license.id.to_string(), license.version, license.firm, data)
+    }
+
+    /// `container.assigned`; `version` counts how often the container was assigned.
+    #[must_use]
+    pub fn container_assigned(
+        &self,
+        firm: FirmCode,
+        serial: &str,
+        customer: &str,
+        version: u64,
+        id: EventId,
+    ) -> NewEvent {
+        let data = Data::ContainerAssigned(wire::ContainerAssigned {
+            serial: serial.to_owned(),
+            customer: customer.to_owned(),
+        });
+        self.event(id, &format!("{serial}/{firm}"), version, firm, data)
     }
 }

@@ -35,11 +35,9 @@ pub static ACCESS: AccessTable = &[
     ("/lictor.central.v1.AllocationService/GetTransfer", SERVICES),
     ("/lictor.central.v1.AllocationService/NoteRebase", SERVICES),
     ("/lictor.central.v1.AllocationService/ResolveTicket", SERVICES),
-    ("/lictor.central.v1.AllocationService/Reserve", SERVICES),
     ("/lictor.central.v1.AllocationService/Commit", SERVICES),
     ("/lictor.central.v1.AllocationService/KeepReservation", SERVICES),
     ("/lictor.central.v1.AllocationService/Release", SERVICES),
     ("/lictor.central.v1.AllocationService/Confirm", SERVICES),
-    ("/lictor.central.v1.AllocationService/BeginWithdrawal", SERVICES),
     ("/lictor.event.v1.EventFeedService/ListEvents", AnyOf(&[Service, Admin, Auditor])),
 ];

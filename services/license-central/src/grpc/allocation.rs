@@ -1,18 +1,26 @@
 //! AllocationService: central's half of every saga. Called by the activation service alone.
 
 use lictor_api::central::v1::{
-    BeginWithdrawalRequest, BeginWithdrawalResponse, CommitRequest, CommitResponse, ConfirmRequest, ConfirmResponse,
-    KeepReservationRequest, KeepReservationResponse, ReleaseRequest, ReleaseResponse, ReserveRequest, ReserveResponse,
-    ReservedLicense, ResolveTicketRequest, ResolveTicketResponse, WithdrawnLicense,
-    allocation_service_server::AllocationService,
+    CommitRequest, CommitResponse, ConfirmRequest, ConfirmResponse, GetTransferRequest, GetTransferResponse,
+    KeepReservationRequest, KeepReservationResponse, ListDueRequest, ListDueResponse, NoteRebaseRequest,
+    NoteRebaseResponse, PlanRequest, PlanResponse, ReleaseRequest, ReleaseResponse, ResolveTicketRequest,
+    ResolveTicketResponse, allocation_service_server::AllocationService,
 };
+use lictor_licensing::id::TransferId;
+use lictor_storage::StorageError;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{Counter, edge};
-use crate::{domain::choice::MAX_LICENSES, events::Moment, present, store};
+use super::{
+    Counter, edge,
+    plan::{self, REASON_BYTES, SERIAL_BYTES},
+};
+use crate::{events::Moment, present, store::RebaseNote};
 
-/// Most bytes of a reason for people.
-const REASON_BYTES: usize = 256;
+/// Things that have become due in one answer, unless the caller wants another number.
+const DUE_USUALLY: u32 = 100;
+/// The most of them.
+const DUE_AT_MOST: u32 = 1_000;
 
 #[tonic::async_trait]
 impl AllocationService for Counter {
@@ -31,29 +39,13 @@ impl AllocationService for Counter {
         }))
     }
 
-    async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
-        let request = request.into_inner();
-        let kind = request.kind();
-        let request = store::ReserveRequest {
-            activation: edge::id(&request.activation_id)?,
-            ticket: edge::id(&request.ticket_id)?,
-            licenses: edge::ids(&request.license_ids, MAX_LICENSES)?,
-            container: edge::container_id(&request.container_id)?,
-            serial: edge::line("a serial", &request.serial, 64)?,
-            kind: edge::kind(kind)?,
-        };
-        let reserved = self.0.store.reserve(&request, self.0.now()).await?;
-        let licenses = reserved.licenses.into_iter().map(|part| ReservedLicense {
-            license_id: part.license.to_string(),
-            product_item: part.product_item,
-            quantity: part.quantity,
-            allocation_id: part.allocation.to_string(),
-        });
-        Ok(Response::new(ReserveResponse {
-            firm_code: reserved.firm.get(),
-            licenses: licenses.collect(),
-            ticket: reserved.ticket_masked,
-        }))
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let request = plan::read(request.into_inner())?;
+        let moment = Moment::of_call(self.0.now());
+        let answer = self.0.store.plan(&request, &moment, plan::answer).await?;
+        let answer = PlanResponse::decode(answer.as_slice())
+            .map_err(|error| edge::broken(&StorageError::inconsistent("reservation.answer", error.to_string())))?;
+        Ok(Response::new(answer))
     }
 
     async fn keep_reservation(
@@ -85,63 +77,41 @@ impl AllocationService for Counter {
         Ok(Response::new(ConfirmResponse {}))
     }
 
-    async fn begin_withdrawal(
-        &self,
-        request: Request<BeginWithdrawalRequest>,
-    ) -> Result<Response<BeginWithdrawalResponse>, Status> {
-        let request = request.into_inner();
-        let container =
-            (!request.container_id.is_empty()).then(|| edge::container_id(&request.container_id)).transpose()?;
-        let request = store::WithdrawalRequest {
-            activation: edge::id(&request.activation_id)?,
-            licenses: edge::ids(&request.license_ids, MAX_LICENSES)?,
-            reason: edge::line("a reason", &request.reason, REASON_BYTES)?,
-            container,
+    async fn list_due(&self, request: Request<ListDueRequest>) -> Result<Response<ListDueResponse>, Status> {
+        let limit = match request.get_ref().limit {
+            0 => DUE_USUALLY,
+            limit => limit.min(DUE_AT_MOST),
         };
-        if request.licenses.is_empty() {
-            return Err(edge::invalid("a withdrawal names no license", "name a license"));
-        }
-        let moment = Moment::of_call(self.0.now());
-        let withdrawal = self.0.store.begin_withdrawal(&request, &moment).await?;
-        let licenses = withdrawal.licenses.into_iter().map(|license| WithdrawnLicense {
-            license_id: license.license.to_string(),
-            container_id: license.container,
-            serial: license.serial,
-            activation_id: license.activation.to_string(),
-        });
-        let licenses: Vec<_> = licenses.collect();
-        Ok(Response::new(BeginWithdrawalResponse {
-            firm_code: withdrawal.firm.get(),
-            done: licenses.is_empty(),
-            licenses,
-        }))
-    }
-
-    async fn plan(
-        &self,
-        _: Request<lictor_api::central::v1::PlanRequest>,
-    ) -> Result<Response<lictor_api::central::v1::PlanResponse>, Status> {
-        Err(Status::unimplemented("Plan is not served yet"))
-    }
-
-    async fn list_due(
-        &self,
-        _: Request<lictor_api::central::v1::ListDueRequest>,
-    ) -> Result<Response<lictor_api::central::v1::ListDueResponse>, Status> {
-        Err(Status::unimplemented("ListDue is not served yet"))
+        let due = self.0.store.due(self.0.now(), limit).await.map_err(|error| edge::broken(&error))?;
+        Ok(Response::new(ListDueResponse { work: due.into_iter().map(plan::due).collect() }))
     }
 
     async fn get_transfer(
         &self,
-        _: Request<lictor_api::central::v1::GetTransferRequest>,
-    ) -> Result<Response<lictor_api::central::v1::GetTransferResponse>, Status> {
-        Err(Status::unimplemented("GetTransfer is not served yet"))
+        request: Request<GetTransferRequest>,
+    ) -> Result<Response<GetTransferResponse>, Status> {
+        let id: TransferId = edge::id(&request.get_ref().transfer_id)?;
+        let found = self.0.store.transfer(id).await.map_err(|error| edge::broken(&error))?;
+        let transfer = found.ok_or_else(|| edge::not_found(format!("there is no transfer {id}"), "check its id"))?;
+        Ok(Response::new(GetTransferResponse {
+            transfer: Some(plan::transfer(&transfer)),
+            to_kind: plan::kind(transfer.to_kind).into(),
+            from_container_id: transfer.from_container,
+            to_container_id: transfer.to_container,
+        }))
     }
 
-    async fn note_rebase(
-        &self,
-        _: Request<lictor_api::central::v1::NoteRebaseRequest>,
-    ) -> Result<Response<lictor_api::central::v1::NoteRebaseResponse>, Status> {
-        Err(Status::unimplemented("NoteRebase is not served yet"))
+    async fn note_rebase(&self, request: Request<NoteRebaseRequest>) -> Result<Response<NoteRebaseResponse>, Status> {
+        let request = request.into_inner();
+        let note = RebaseNote {
+            activation: edge::id(&request.activation_id)?,
+            firm: edge::firm(request.firm_code)?,
+            container: edge::container_id(&request.container_id)?,
+            serial: edge::line("a serial", &request.serial, SERIAL_BYTES)?,
+            by_hand: request.by_hand,
+        };
+        let counted = self.0.store.note_rebase(&note, self.0.now()).await?;
+        let count = u32::try_from(counted.count).unwrap_or(u32::MAX);
+        Ok(Response::new(NoteRebaseResponse { counted_for: counted.counted_for, count }))
     }
 }

@@ -77,7 +77,7 @@ impl CatalogueService for Counter {
                     .name
                     .parse()
                     .map_err(|_| edge::broken(&StorageError::inconsistent("item.name", row.name.clone())))?;
-                items.push(CatalogueItem { name, product_item });
+                items.push(CatalogueItem { name, product_item, policy: row.policy });
             }
         }
         let document = if whole {
@@ -109,9 +109,11 @@ fn told(items: &[EncodedItem], applied: &Applied) -> ApplyCatalogueResponse {
     }
     for (place, before) in &applied.changed {
         let item = &items[*place].item;
-        let old = decoded(before).ok().and_then(|old| serde_json::to_value(old).ok()).unwrap_or_default();
+        let old = decoded(&before.product_item).ok().and_then(|old| serde_json::to_value(old).ok()).unwrap_or_default();
         let new = serde_json::to_value(&item.product_item).unwrap_or_default();
         diff::lines(item.name.as_str(), &old, &new, &mut lines);
+        let policy = |policy| serde_json::to_value(policy).unwrap_or_default();
+        diff::lines(item.name.as_str(), &policy(before.policy), &policy(item.policy), &mut lines);
     }
     lines.truncate(diff::MAX_LINES);
     ApplyCatalogueResponse {

@@ -2,12 +2,14 @@
 
 mod access;
 mod allocation;
+mod assignment;
 mod catalogue;
 mod customer;
 mod edge;
 mod events;
 mod license;
 mod order;
+pub mod plan;
 
 use std::sync::Arc;
 
@@ -58,5 +60,6 @@ pub fn routes(desk: Desk) -> Routes {
         .add_service(server!(central::order_service_server::OrderServiceServer<_>))
         .add_service(server!(central::license_service_server::LicenseServiceServer<_>))
         .add_service(server!(central::allocation_service_server::AllocationServiceServer<_>))
+        .add_service(server!(central::assignment_service_server::AssignmentServiceServer<_>))
         .add_service(server!(event::event_feed_service_server::EventFeedServiceServer<_>))
 }

@@ -1,6 +1,6 @@
 //! Items and their versions.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use lictor_clock::Timestamp;
 use lictor_licensing::{FirmCode, id::ItemId};
@@ -17,7 +17,10 @@ use super::{
     order::request_id_reused,
     sql::{list, rows, small, statement},
 };
-use crate::{domain::catalogue::EncodedItem, failure::Failure};
+use crate::{
+    domain::{catalogue::EncodedItem, policy::Policy},
+    failure::Failure,
+};
 
 /// An item in its newest version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,19 @@ pub struct ItemRow {
     pub expires_at: Option<Timestamp>,
     /// Deterministic CBOR of the product item.
     pub product_item: Vec<u8>,
+    /// Display name of the subscription that it is.
+    pub subscription: Option<String>,
+    /// What the vendor settles beside it.
+    pub policy: Policy,
+}
+
+/// An item as it was before a document changed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// Deterministic CBOR of the product item.
+    pub product_item: Vec<u8>,
+    /// What the vendor settled beside it.
+    pub policy: Policy,
 }
 
 /// What applying a document did, by places in the document.
@@ -43,8 +59,8 @@ pub struct ItemRow {
 pub struct Applied {
     /// Items that are new.
     pub created: Vec<usize>,
-    /// Items that have a new version, with the bytes of the version before.
-    pub changed: Vec<(usize, Vec<u8>)>,
+    /// Items that have a new version, with the version before.
+    pub changed: Vec<(usize, Before)>,
     /// Items that are as they were.
     pub unchanged: Vec<usize>,
 }
@@ -53,7 +69,8 @@ impl Store {
     /// All items of a firm, by name.
     pub async fn items(&self, firm: FirmCode) -> Result<Vec<ItemRow>, StorageError> {
         let rows = sqlx::query(
-            "SELECT i.item_id, i.name, i.version, v.product_code, v.quantity, v.expires_at, v.product_item \
+            "SELECT i.item_id, i.name, i.version, v.product_code, v.quantity, v.expires_at, v.product_item, v.subscription, \
+             v.policy \
              FROM item i JOIN item_version v ON v.item_id = i.item_id AND v.version = i.version \
              WHERE i.firm_code = $1 ORDER BY i.name",
         )
@@ -113,10 +130,13 @@ async fn apply(
     let mut versions = Vec::new();
     for (place, (encoded, fresh)) in items.iter().zip(ids).enumerate() {
         match stored.get(encoded.item.name.as_str()) {
-            Some(row) if row.product_item == encoded.cbor => applied.unchanged.push(place),
+            Some(row) if row.product_item == encoded.cbor && row.policy == encoded.item.policy => {
+                applied.unchanged.push(place);
+            }
             Some(row) => {
                 versions.push((place, row.id.clone(), row.version + 1));
-                applied.changed.push((place, row.product_item.clone()));
+                let before = Before { product_item: row.product_item.clone(), policy: row.policy };
+                applied.changed.push((place, before));
             }
             None => {
                 versions.push((place, fresh.to_string(), 1));
@@ -146,9 +166,9 @@ async fn write_items(
         rows(versions.len(), 6)
     ));
     let mut bodies = statement(format!(
-        "INSERT INTO item_version (item_id, version, product_code, quantity, expires_at, product_item, created_at) \
-         VALUES {}",
-        rows(versions.len(), 7)
+        "INSERT INTO item_version (item_id, version, product_code, quantity, expires_at, product_item, subscription, \
+         policy, renewal_lead, created_at) VALUES {}",
+        rows(versions.len(), 10)
     ));
     for (place, id, version) in versions {
         let encoded = &items[*place];
@@ -168,6 +188,9 @@ async fn write_items(
             .bind(i64::from(options.license_quantity.map_or(0, |quantity| quantity.count())))
             .bind(options.expiration_time.map(|at| at.as_micros()))
             .bind(encoded.cbor.clone())
+            .bind(options.subscription.as_ref().map(|subscription| subscription.display_name().to_string()))
+            .bind(encoded.item.policy.to_text().map_err(|error| StorageError::inconsistent("policy", error))?)
+            .bind(encoded.item.policy.renewal.map(|rule| micros(rule.lead)).transpose()?)
             .bind(now.as_micros());
     }
     heads.execute(tx.conn()).await?;
@@ -184,7 +207,8 @@ pub(super) async fn newest(
     let mut found = HashMap::new();
     for part in names.chunks(1_000) {
         let mut query = statement(format!(
-            "SELECT i.item_id, i.name, i.version, v.product_code, v.quantity, v.expires_at, v.product_item \
+            "SELECT i.item_id, i.name, i.version, v.product_code, v.quantity, v.expires_at, v.product_item, v.subscription, \
+             v.policy \
              FROM item i JOIN item_version v ON v.item_id = i.item_id AND v.version = i.version \
              WHERE i.firm_code = $1 AND i.name IN ({})",
             list(2, part.len())
@@ -201,6 +225,16 @@ pub(super) async fn newest(
     Ok(found)
 }
 
+fn micros(span: Duration) -> Result<i64, StorageError> {
+    i64::try_from(span.as_micros()).map_err(|_| StorageError::inconsistent("renewal_lead", format!("{span:?}")))
+}
+
+/// The column `policy` of an item's version.
+fn policy(row: &sqlx::any::AnyRow) -> Result<Policy, StorageError> {
+    let text: String = row.try_get("policy")?;
+    Policy::read(&text).map_err(|error| StorageError::inconsistent("item_version.policy", error))
+}
+
 fn item_row(row: &sqlx::any::AnyRow) -> Result<ItemRow, StorageError> {
     let expires_at: Option<i64> = row.try_get("expires_at")?;
     Ok(ItemRow {
@@ -211,5 +245,7 @@ fn item_row(row: &sqlx::any::AnyRow) -> Result<ItemRow, StorageError> {
         quantity: small(row, "quantity")?,
         expires_at: expires_at.map(Timestamp::from_micros),
         product_item: row.try_get("product_item")?,
+        subscription: row.try_get("subscription")?,
+        policy: policy(row)?,
     })
 }

@@ -1,31 +1,37 @@
 //! Licenses with their allocations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use lictor_clock::Timestamp;
 use lictor_licensing::{
-    FirmCode, ProductCode,
-    id::{LicenseId, TicketId},
+    FirmCode, ProductCode, ProductItem,
+    id::{ActivationId, LicenseId, TicketId},
 };
 use lictor_storage::{
     Dialect, StorageError, Tx,
     sqlx::{AnyConnection, Row, any::AnyRow},
-    to_u64,
+    to_i64, to_u64,
 };
 
 use super::{
-    Store,
-    sql::{list, parsed, rows, small, statement},
+    Store, allocation,
+    sql::{list, maybe, parsed, rows, small, statement},
 };
 use crate::domain::{
-    license::{Allocation, License, LicenseState},
+    license::{License, LicenseState},
     page::Page,
+    plan::Sold,
+    policy::Policy,
 };
 
-const SELECT: &str = "SELECT l.license_id, l.firm_code, l.ticket_id, t.masked, l.order_id, l.customer_id, \
-    c.name AS customer_name, i.name AS item, l.item_id, l.item_version, v.product_code, l.line, l.quantity, \
-    v.expires_at, l.withdrawn_at, l.version, l.created_at \
-    FROM license l JOIN ticket t ON t.ticket_id = l.ticket_id JOIN customer c ON c.customer_id = l.customer_id \
+const COLUMNS: &str = "l.license_id, l.firm_code, l.ticket_id, t.masked, l.order_id, l.customer_id, \
+    c.name AS customer_name, i.name AS item, l.item_id, l.item_version, v.product_code, v.subscription, v.policy, \
+    l.line, l.quantity, v.expires_at, l.withdrawn_at, l.merged_into, l.remaining, l.renewal_cancelled_at, \
+    l.replaced_at, l.version, l.created_at";
+const FROM: &str = "FROM license l JOIN ticket t ON t.ticket_id = l.ticket_id JOIN customer c ON c.customer_id = l.customer_id \
     JOIN item i ON i.item_id = l.item_id \
     JOIN item_version v ON v.item_id = l.item_id AND v.version = l.item_version";
 
@@ -48,7 +54,7 @@ impl Store {
         filter: &LicenseFilter,
         page: &Page,
     ) -> Result<Vec<License>, StorageError> {
-        let mut text = format!("{SELECT} WHERE l.firm_code = $1");
+        let mut text = format!("SELECT {COLUMNS} {FROM} WHERE l.firm_code = $1");
         let mut values = Vec::new();
         let mut also = |condition: &str, value: String| {
             values.push(value);
@@ -109,8 +115,10 @@ pub(super) async fn of_parents(
 ) -> Result<Vec<License>, StorageError> {
     let mut licenses = Vec::new();
     for part in values.chunks(1_000) {
-        let mut query =
-            statement(format!("{SELECT} WHERE l.{column} IN ({}) ORDER BY l.order_id, l.line", list(1, part.len())));
+        let mut query = statement(format!(
+            "SELECT {COLUMNS} {FROM} WHERE l.{column} IN ({}) ORDER BY l.order_id, l.line",
+            list(1, part.len())
+        ));
         for value in part {
             query = query.bind(value.clone());
         }
@@ -128,16 +136,7 @@ async fn with_allocations(conn: &mut AnyConnection, mut licenses: Vec<License>) 
     }
     let ids: Vec<String> = licenses.iter().map(|license| license.id.to_string()).collect();
     for part in ids.chunks(1_000) {
-        let mut query = statement(format!(
-            "SELECT allocation_id, license_id, activation_id, withdrawn_by, container_id, serial, quantity, state \
-             FROM allocation WHERE license_id IN ({}) AND state <> 'ended' ORDER BY allocation_id",
-            list(1, part.len())
-        ));
-        for id in part {
-            query = query.bind(id.clone());
-        }
-        for row in query.fetch_all(&mut *conn).await? {
-            let allocation = allocation_row(&row)?;
+        for allocation in allocation::alive(&mut *conn, part).await? {
             if let Some(place) = places.get(&allocation.license) {
                 licenses[*place].allocations.push(allocation);
             }
@@ -146,13 +145,64 @@ async fn with_allocations(conn: &mut AnyConnection, mut licenses: Vec<License>) 
     Ok(licenses)
 }
 
-/// Locks the licenses that `select` names (it must give `license_id` in ascending order), reads them, and only then
-/// gives them back: what others committed while we waited is seen.
-pub(super) async fn locked(tx: &mut Tx, select: &'static str, value: &str) -> Result<Vec<License>, StorageError> {
-    let lock = tx.dialect().lock_rows(select);
-    let rows = lictor_storage::sqlx::query(lock).bind(value.to_owned()).fetch_all(tx.conn()).await?;
-    let ids = rows.iter().map(|row| parsed(row, "license_id")).collect::<Result<Vec<LicenseId>, _>>()?;
-    by_ids(tx.conn(), &ids).await
+/// Locks the licenses whose ids `which` selects (its place holders are bound to `values`), in ascending order, and reads
+/// them with the product items that they were sold as and with their parts: what others committed while we waited is
+/// seen.
+pub(super) async fn locked(tx: &mut Tx, which: &str, values: &[String]) -> Result<Vec<Sold>, StorageError> {
+    let suffix = match tx.dialect() {
+        Dialect::Postgres => " FOR UPDATE OF l",
+        // Its write transactions run one at a time.
+        Dialect::Sqlite => "",
+    };
+    let mut query = statement(format!(
+        "SELECT {COLUMNS}, v.product_item {FROM} WHERE l.license_id IN ({which}) ORDER BY l.license_id{suffix}"
+    ));
+    for value in values {
+        query = query.bind(value.clone());
+    }
+    let rows = query.fetch_all(tx.conn()).await?;
+    let licenses = rows.iter().map(license_row).collect::<Result<Vec<_>, _>>()?;
+    let licenses = with_allocations(tx.conn(), licenses).await?;
+    let mut items: HashMap<(String, u64), ProductItem> = HashMap::new();
+    let mut sold = Vec::with_capacity(licenses.len());
+    for (row, license) in rows.iter().zip(licenses) {
+        let item = match items.entry((license.item_id.clone(), license.item_version)) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => new.insert(product_item(row)?).clone(),
+        };
+        sold.push(Sold { license, item });
+    }
+    Ok(sold)
+}
+
+/// Locks licenses by id, in ascending order, and reads them then; those that do not exist are left out.
+pub(super) async fn locked_by_ids(tx: &mut Tx, ids: &[LicenseId]) -> Result<Vec<License>, StorageError> {
+    let values: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    Ok(locked(tx, &list(1, values.len()), &values).await?.into_iter().map(|sold| sold.license).collect())
+}
+
+/// Locks all licenses that an activation holds parts of, in ascending order.
+pub(super) async fn lock_of_activation(tx: &mut Tx, activation: ActivationId) -> Result<(), StorageError> {
+    if tx.dialect() == Dialect::Postgres {
+        statement(format!(
+            "SELECT license_id FROM license WHERE license_id IN ({OF_ACTIVATION}) ORDER BY license_id FOR UPDATE"
+        ))
+        .bind(activation.to_string())
+        .fetch_all(tx.conn())
+        .await?;
+    }
+    Ok(())
+}
+
+/// The licenses that an activation puts in, takes out or is about to change.
+pub(super) const OF_ACTIVATION: &str = "SELECT license_id FROM allocation WHERE activation_id = $1 \
+    UNION SELECT license_id FROM allocation WHERE planned_by = $1 \
+    UNION SELECT license_id FROM allocation WHERE withdrawn_by = $1";
+
+fn product_item(row: &AnyRow) -> Result<ProductItem, StorageError> {
+    let cbor: Vec<u8> = row.try_get("product_item")?;
+    lictor_license_file::product_item::decode(&cbor)
+        .map_err(|error| StorageError::inconsistent("item_version.product_item", error.to_string()))
 }
 
 /// Writes new licenses, all in one statement.
@@ -181,62 +231,80 @@ pub(super) async fn insert(tx: &mut Tx, licenses: &[License]) -> Result<(), Stor
     Ok(())
 }
 
-/// Locks licenses by id, in ascending order, and reads them then; those that do not exist are left out.
-pub(super) async fn locked_by_ids(tx: &mut Tx, ids: &[LicenseId]) -> Result<Vec<License>, StorageError> {
-    let suffix = match tx.dialect() {
-        Dialect::Postgres => " FOR UPDATE",
-        // Its write transactions run one at a time.
-        Dialect::Sqlite => "",
-    };
-    let mut query = statement(format!(
-        "SELECT license_id FROM license WHERE license_id IN ({}) ORDER BY license_id{suffix}",
-        list(1, ids.len())
-    ));
-    for id in ids {
-        query = query.bind(id.to_string());
+/// Writes what a step changed in licenses themselves; those that change alike share a statement. `before` and `after` are
+/// the same licenses in the same order. Their parts are left to [`allocation::save`].
+pub(super) async fn save(tx: &mut Tx, before: &[License], after: &[License]) -> Result<(), StorageError> {
+    let mut alike: BTreeMap<(&str, u64), Vec<LicenseId>> = BTreeMap::new();
+    for (old, new) in before.iter().zip(after) {
+        let same = Rare::of(old) == Rare::of(new);
+        let more = new.version.saturating_sub(old.version);
+        if !same {
+            save_whole(tx, new).await?;
+        } else if more > 0 || old.state() != new.state() {
+            alike.entry((new.state().name(), more)).or_default().push(new.id);
+        }
     }
-    query.fetch_all(tx.conn()).await?;
-    by_ids(tx.conn(), ids).await
-}
-
-/// Writes licenses whose state changed: the derived state, one version more, the end of a withdrawal that was called
-/// off, and the states of their allocations. Licenses and allocations that change alike share a statement.
-pub(super) async fn save_changed(tx: &mut Tx, licenses: &[License], now: Timestamp) -> Result<(), StorageError> {
-    let mut heads: BTreeMap<(&str, bool), Vec<LicenseId>> = BTreeMap::new();
-    for license in licenses {
-        heads.entry((license.state().name(), license.withdrawn_at.is_some())).or_default().push(license.id);
-    }
-    for ((state, withdrawn), ids) in heads {
-        let call_off = if withdrawn { "" } else { "withdrawn_at = NULL, withdrawn_for = NULL, " };
+    for ((state, more), ids) in alike {
         let mut query = statement(format!(
-            "UPDATE license SET state = $1, {call_off}version = version + 1 WHERE license_id IN ({})",
-            list(2, ids.len())
+            "UPDATE license SET state = $1, version = version + $2 WHERE license_id IN ({})",
+            list(3, ids.len())
         ))
-        .bind(state);
+        .bind(state)
+        .bind(to_i64(more)?);
         for id in ids {
             query = query.bind(id.to_string());
         }
         query.execute(tx.conn()).await?;
     }
-    save_allocations(tx, licenses.iter().flat_map(|license| &license.allocations), now).await
+    Ok(())
 }
 
-/// Writes that licenses were withdrawn now; their allocations are left to [`save_allocations`].
-pub(super) async fn save_withdrawn(
-    tx: &mut Tx,
-    state: &'static str,
-    ids: &[LicenseId],
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), StorageError> {
-    let mut query = statement(format!(
-        "UPDATE license SET state = $1, withdrawn_at = $2, withdrawn_for = $3, version = version + 1 \
-         WHERE license_id IN ({})",
-        list(4, ids.len())
-    ))
-    .bind(state)
-    .bind(now.as_micros())
-    .bind(reason.to_owned());
+/// The columns that few steps change.
+#[derive(PartialEq)]
+struct Rare {
+    withdrawn_at: Option<Timestamp>,
+    merged_into: Option<LicenseId>,
+    remaining: Option<Duration>,
+    replaced_at: Option<Timestamp>,
+}
+
+impl Rare {
+    fn of(license: &License) -> Self {
+        Self {
+            withdrawn_at: license.withdrawn_at,
+            merged_into: license.merged_into,
+            remaining: license.remaining,
+            replaced_at: license.replaced_at,
+        }
+    }
+}
+
+async fn save_whole(tx: &mut Tx, license: &License) -> Result<(), StorageError> {
+    let remaining = license.remaining.map(|left| i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
+    lictor_storage::sqlx::query(
+        "UPDATE license SET state = $1, version = $2, withdrawn_at = $3, merged_into = $4, remaining = $5, \
+         replaced_at = $6 WHERE license_id = $7",
+    )
+    .bind(license.state().name())
+    .bind(to_i64(license.version)?)
+    .bind(license.withdrawn_at.map(Timestamp::as_micros))
+    .bind(license.merged_into.map(|id| id.to_string()))
+    .bind(remaining)
+    .bind(license.replaced_at.map(Timestamp::as_micros))
+    .bind(license.id.to_string())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Writes why licenses were withdrawn.
+pub(super) async fn save_reason(tx: &mut Tx, ids: &[LicenseId], reason: &str) -> Result<(), StorageError> {
+    if ids.is_empty() || reason.is_empty() {
+        return Ok(());
+    }
+    let mut query =
+        statement(format!("UPDATE license SET withdrawn_for = $1 WHERE license_id IN ({})", list(2, ids.len())))
+            .bind(reason.to_owned());
     for id in ids {
         query = query.bind(id.to_string());
     }
@@ -244,37 +312,16 @@ pub(super) async fn save_withdrawn(
     Ok(())
 }
 
-/// Writes the states of allocations; those that stand alike share a statement.
-pub(super) async fn save_allocations<'a>(
-    tx: &mut Tx,
-    allocations: impl Iterator<Item = &'a Allocation>,
-    now: Timestamp,
-) -> Result<(), StorageError> {
-    let mut parts: BTreeMap<(&str, Option<String>), Vec<String>> = BTreeMap::new();
-    for allocation in allocations {
-        let key = (allocation.state.name(), allocation.withdrawn_by.map(|by| by.to_string()));
-        parts.entry(key).or_default().push(allocation.id.to_string());
-    }
-    for ((state, withdrawn_by), ids) in parts {
-        let mut query = statement(format!(
-            "UPDATE allocation SET state = $1, withdrawn_by = $2, changed_at = $3 WHERE allocation_id IN ({})",
-            list(4, ids.len())
-        ))
-        .bind(state)
-        .bind(withdrawn_by)
-        .bind(now.as_micros());
-        for id in ids {
-            query = query.bind(id);
-        }
-        query.execute(tx.conn()).await?;
-    }
-    Ok(())
-}
-
 fn license_row(row: &AnyRow) -> Result<License, StorageError> {
     let firm = small(row, "firm_code")?;
     let expires_at: Option<i64> = row.try_get("expires_at")?;
-    let withdrawn_at: Option<i64> = row.try_get("withdrawn_at")?;
+    let policy: String = row.try_get("policy")?;
+    let remaining: Option<i64> = row.try_get("remaining")?;
+    let remaining = remaining.map(to_u64).transpose()?;
+    let time = |column: &'static str| -> Result<Option<Timestamp>, StorageError> {
+        let micros: Option<i64> = row.try_get(column)?;
+        Ok(micros.map(Timestamp::from_micros))
+    };
     Ok(License {
         id: parsed(row, "license_id")?,
         firm: FirmCode::new(firm).map_err(|error| StorageError::inconsistent("license", error.to_string()))?,
@@ -290,25 +337,15 @@ fn license_row(row: &AnyRow) -> Result<License, StorageError> {
         line: small(row, "line")?,
         quantity: small(row, "quantity")?,
         expires_at: expires_at.map(Timestamp::from_micros),
-        withdrawn_at: withdrawn_at.map(Timestamp::from_micros),
+        withdrawn_at: time("withdrawn_at")?,
+        merged_into: maybe(row, "merged_into")?,
+        subscription: row.try_get("subscription")?,
+        remaining: remaining.map(Duration::from_micros),
+        renewal_cancelled_at: time("renewal_cancelled_at")?,
+        replaced_at: time("replaced_at")?,
+        policy: Policy::read(&policy).map_err(|what| StorageError::inconsistent("item_version.policy", what))?,
         version: to_u64(row.try_get("version")?)?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
         allocations: Vec::new(),
-    })
-}
-
-pub(super) fn allocation_row(row: &AnyRow) -> Result<Allocation, StorageError> {
-    let withdrawn_by: Option<String> = row.try_get("withdrawn_by")?;
-    Ok(Allocation {
-        id: parsed(row, "allocation_id")?,
-        license: parsed(row, "license_id")?,
-        activation: parsed(row, "activation_id")?,
-        withdrawn_by: withdrawn_by
-            .map(|text| text.parse().map_err(|_| StorageError::inconsistent("allocation.withdrawn_by", text)))
-            .transpose()?,
-        container: row.try_get("container_id")?,
-        serial: row.try_get("serial")?,
-        quantity: small(row, "quantity")?,
-        state: parsed(row, "state")?,
     })
 }

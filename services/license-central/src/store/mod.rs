@@ -1,26 +1,39 @@
 //! The tables of license-central. Statements are the same on both engines.
 
+mod allocation;
+mod assignment;
 mod catalogue;
 mod customer;
+mod due;
+mod expiry;
+mod history;
 mod license;
 mod order;
+mod plan;
+mod rebase;
+mod renewal;
 mod reservation;
-mod reserve;
 mod sql;
-mod withdrawal;
+mod transfer;
 
-pub use catalogue::{Applied, ItemRow};
+pub use assignment::{Assignee, Assigning, AssignmentRow, MAX_SERIALS};
+pub use catalogue::{Applied, Before, ItemRow};
 pub use customer::CustomerRow;
+pub use due::DueWork;
+pub use expiry::Swept;
+pub use history::{HistoryOf, MAX_FACTS};
 pub use license::LicenseFilter;
 pub use order::{MadeOrder, OrderRow, TicketRow};
+pub use plan::Plan;
+pub use rebase::{CountedRebase, RebaseNote};
+pub use renewal::DueRenewal;
 pub use reservation::Reservation;
-pub use reserve::{ReserveRequest, Reserved, ReservedLicense};
-pub use withdrawal::{Withdrawal, WithdrawalRequest, WithdrawnLicense};
 
 use lictor_storage::{Database, Migration};
 
 /// What the tables are made from.
-pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_catalogue", "0002_order", "0003_license"];
+pub static MIGRATIONS: &[Migration] =
+    lictor_storage::migrations!["0001_catalogue", "0002_order", "0003_license", "0004_plan", "0005_dates"];
 
 /// The store of license-central. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -14,7 +14,9 @@ use lictor_storage::{
 };
 
 use super::{
-    Store, catalogue, customer, license,
+    Store, catalogue, customer,
+    history::{self, Note},
+    license,
     sql::{list, parsed, small, statement},
 };
 use crate::{
@@ -222,6 +224,12 @@ async fn make(
             quantity: line.seats_of(item.quantity)?,
             expires_at: item.expires_at,
             withdrawn_at: None,
+            merged_into: None,
+            subscription: item.subscription.clone(),
+            remaining: None,
+            renewal_cancelled_at: None,
+            replaced_at: None,
+            policy: item.policy,
             version: 1,
             created_at: moment.now,
             allocations: Vec::new(),
@@ -274,7 +282,19 @@ async fn insert(
     .bind(order.created_at.as_micros())
     .execute(tx.conn())
     .await?;
-    license::insert(tx, &ticket.licenses).await
+    license::insert(tx, &ticket.licenses).await?;
+    let created = ticket.licenses.iter().map(|license| Note {
+        license: license.id,
+        what: "created",
+        container: String::new(),
+        serial: String::new(),
+        quantity: license.quantity,
+        activation: None,
+        counter: 0,
+        expires_at: license.expires_at,
+        why: format!("it was sold to {} on ticket {}", license.customer_name, ticket.masked),
+    });
+    history::note(tx, &created.collect::<Vec<_>>(), order.created_at).await
 }
 
 const SELECT: &str = "SELECT o.order_id, o.firm_code, c.name AS customer, o.reference, o.lines, o.created_at \

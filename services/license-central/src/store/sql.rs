@@ -33,6 +33,12 @@ pub(super) fn parsed<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -
     text.parse().map_err(|_| StorageError::inconsistent(column, text))
 }
 
+/// Reads a column of text that may be empty and that the domain has a type for.
+pub(super) fn maybe<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StorageError> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| text.parse().map_err(|_| StorageError::inconsistent(column, text))).transpose()
+}
+
 /// Reads a column that holds a number of 32 bits.
 pub(super) fn small(row: &AnyRow, column: &'static str) -> Result<u32, StorageError> {
     let value: i64 = row.try_get(column)?;

@@ -1,8 +1,20 @@
 //! What license-central promises: the store on both engines, the whole service behind its sockets.
 
+mod assignments;
 mod catalogue;
+mod expiry;
+mod histories;
+mod life;
 mod orders;
+mod plans;
+mod quantities;
+mod rebases;
+mod renewals;
+mod replacement;
 mod reservations;
+mod returns;
 mod service;
+mod subscriptions;
+mod transfers;
 mod withdrawals;
 mod world;

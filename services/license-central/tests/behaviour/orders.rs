@@ -146,7 +146,7 @@ async fn licenses_are_found_by_ticket_serial_and_state() {
         };
         let by_ticket = LicenseFilter { ticket: Some(there.ticket), ..LicenseFilter::default() };
         assert_eq!(list(by_ticket).await, [there.id]);
-        let by_serial = LicenseFilter { serial: Some("130-0000000001".to_owned()), ..LicenseFilter::default() };
+        let by_serial = LicenseFilter { serial: Some(crate::world::machine('a').serial), ..LicenseFilter::default() };
         assert_eq!(list(by_serial).await, [here.id]);
         let state = Some(lictor_license_central::domain::license::LicenseState::Available);
         assert_eq!(list(LicenseFilter { state, ..LicenseFilter::default() }).await, [there.id]);

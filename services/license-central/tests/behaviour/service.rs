@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use lictor_api::{
     central::v1::{
-        ApplyCatalogueRequest, BeginWithdrawalRequest, CreateOrderRequest, CreateOrderResponse, GetCatalogueRequest,
-        GetOrderRequest, GetTicketRequest, ListLicensesRequest, OrderLine, ResolveTicketRequest,
+        ApplyCatalogueRequest, CreateOrderRequest, CreateOrderResponse, GetCatalogueRequest, GetOrderRequest,
+        GetTicketRequest, ListLicensesRequest, OrderLine, PlanRequest, ResolveTicketRequest,
         allocation_service_client::AllocationServiceClient, catalogue_service_client::CatalogueServiceClient,
         license_service_client::LicenseServiceClient, order_service_client::OrderServiceClient,
     },
@@ -38,6 +38,7 @@ fn settings(folder: &Path, issuer: &LocalIssuer) -> Settings {
         database: DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join("central.db"))),
         broker: Broker::in_process(),
         ticket_key: TicketKeySource::File(folder.join("ticket.key")),
+        expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
     }
 }
 
@@ -72,7 +73,7 @@ impl Service {
             dry_run: false,
         };
         let answer = catalogue.apply_catalogue(request).await.expect("applied").into_inner();
-        assert_eq!(answer.created.len(), 5);
+        assert_eq!(answer.created.len(), 10);
     }
 
     async fn stop(self) {
@@ -197,15 +198,15 @@ async fn roles_are_held_to_and_secrets_of_the_catalogue_are_for_modellers() {
     };
     assert!(!shown(&[Role::ProductManager]).await.expect("shown").document.is_empty());
     let auditor = shown(&[Role::Auditor]).await.expect("shown");
-    assert!(auditor.document.is_empty() && auditor.items.len() == 5);
+    assert!(auditor.document.is_empty() && auditor.items.len() == 10);
     assert_eq!(problem(&shown(&[Role::Service]).await.expect_err("forbidden")).code, ErrorCode::PermissionDenied);
 
     let mut allocations = AllocationServiceClient::new(service.channel(&[Role::Admin]));
-    let request = BeginWithdrawalRequest::default();
-    let told = allocations.begin_withdrawal(request.clone()).await.expect_err("people may not");
+    let request = PlanRequest::default();
+    let told = allocations.plan(request.clone()).await.expect_err("people may not");
     assert_eq!(problem(&told).code, ErrorCode::PermissionDenied);
     let mut allocations = AllocationServiceClient::new(service.channel(&[Role::Service]));
-    let told = allocations.begin_withdrawal(request).await.expect_err("an empty one");
+    let told = allocations.plan(request).await.expect_err("an empty one");
     assert_eq!(problem(&told).code, ErrorCode::InvalidArgument);
 
     let nobody = client::channel(&format!("http://{}", service.running.addresses().grpc), None, None);

@@ -1,22 +1,26 @@
 //! Taking licenses back: at once, or when the container proves that it let go.
 
+use lictor_api::central::v1::PlanResponse;
 use lictor_clock::Clock as _;
 use lictor_license_central::{
-    domain::license::LicenseState,
+    domain::{license::LicenseState, plan::Purpose},
     failure::Failure,
-    store::{Withdrawal, WithdrawalRequest},
 };
 use lictor_licensing::{
     error::ErrorCode,
     id::{ActivationId, LicenseId},
 };
 
-use crate::world::{World, code, container, on_each_engine};
+use crate::world::{World, code, container, issued, on_each_engine, take};
 
-async fn withdraw(world: &World, activation: ActivationId, licenses: &[LicenseId]) -> Result<Withdrawal, Failure> {
-    let request =
-        WithdrawalRequest { activation, licenses: licenses.to_vec(), reason: "not paid".to_owned(), container: None };
-    world.store.begin_withdrawal(&request, &world.moment()).await
+async fn withdraw(world: &World, activation: ActivationId, licenses: &[LicenseId]) -> Result<PlanResponse, Failure> {
+    let purpose = Purpose::Withdraw { licenses: licenses.to_vec(), reason: "not paid".to_owned() };
+    world.plan_at(activation, None, purpose).await
+}
+
+/// What a push to the container `a` takes back, with all of a ticket put in when one is named.
+fn push(ticket: Option<lictor_licensing::id::TicketId>, withdraw: &[LicenseId]) -> Purpose {
+    Purpose::Activate { ticket, picks: Vec::new(), withdraw: withdraw.to_vec() }
 }
 
 async fn story(world: &World, license: LicenseId) -> Vec<String> {
@@ -32,7 +36,7 @@ async fn a_license_in_no_container_is_withdrawn_at_once() {
         let activation = world.activation();
         for _ in 0..2 {
             let done = withdraw(&world, activation, &[license.id]).await.expect("withdrawn");
-            assert!(done.licenses.is_empty());
+            assert!(done.done && done.changes.is_empty());
         }
         assert_eq!(world.state(&license).await, LicenseState::Withdrawn);
         assert_eq!(story(&world, license.id).await, ["created", "withdrawn, pending false"]);
@@ -49,11 +53,8 @@ async fn a_license_in_a_container_is_returning_until_proof() {
         let activation = world.activation();
         for _ in 0..2 {
             let begun = withdraw(&world, activation, &[license.id]).await.expect("begun");
-            assert_eq!(begun.licenses.len(), 1);
-            assert_eq!(
-                (begun.licenses[0].activation, begun.licenses[0].container.clone()),
-                (activation, container('a'))
-            );
+            assert_eq!(issued(&begun), [(license.id, "withdraw", 0)]);
+            assert_eq!((begun.container_id, begun.done), (container('a'), false));
         }
         assert_eq!(world.state(&license).await, LicenseState::Returning);
         world.store.commit(activation, 2, &world.moment()).await.expect("committed");
@@ -101,9 +102,7 @@ async fn a_reservation_that_issued_nothing_yet_gives_way_to_the_vendor() {
         let order = world.order(&[("truck", 1), ("tram", 0)]).await;
         let [first, second] = order.tickets[0].licenses.as_slice() else { panic!("two licenses") };
         let activation = world.activation();
-        let wish =
-            lictor_license_central::store::ReserveRequest { licenses: Vec::new(), ..world.wish(first, activation) };
-        world.store.reserve(&wish, world.clock.now()).await.expect("both reserved");
+        world.plan(activation, 'a', push(Some(first.ticket), &[])).await.expect("both reserved");
         withdraw(&world, world.activation(), &[first.id]).await.expect("withdrawn at once");
         assert_eq!(world.state(first).await, LicenseState::Withdrawn);
         assert_eq!(code(world.store.keep(activation, world.clock.now()).await), ErrorCode::WrongState);
@@ -123,7 +122,7 @@ async fn a_license_that_is_being_issued_is_waited_for() {
         assert_eq!(code(withdraw(&world, taking, &[license.id]).await), ErrorCode::Conflict);
         assert_eq!(world.state(&license).await, LicenseState::Available, "nothing is half done");
         world.store.commit(placing, 1, &world.moment()).await.expect("committed");
-        assert_eq!(withdraw(&world, taking, &[license.id]).await.expect("begun").licenses.len(), 1);
+        assert_eq!(withdraw(&world, taking, &[license.id]).await.expect("begun").changes.len(), 1);
     })
     .await;
 }
@@ -135,9 +134,12 @@ async fn a_second_withdrawal_points_to_the_first() {
         world.put_in(&license, true).await;
         let (first, second) = (world.activation(), world.activation());
         withdraw(&world, first, &[license.id]).await.expect("begun");
+        assert_eq!(code(withdraw(&world, second, &[license.id]).await), ErrorCode::Conflict, "it is being issued");
+        world.store.commit(first, 2, &world.moment()).await.expect("committed");
         for _ in 0..2 {
             let told = withdraw(&world, second, &[license.id]).await.expect("told");
-            assert_eq!(told.licenses[0].activation, first);
+            assert!(told.changes.is_empty() && !told.done);
+            assert_eq!(told.on_their_way[0].activation_id, first.to_string());
         }
         assert_eq!(story(&world, license.id).await.len(), 4, "the second announces nothing");
     })
@@ -145,23 +147,16 @@ async fn a_second_withdrawal_points_to_the_first() {
 }
 
 #[tokio::test]
-async fn all_licenses_of_a_withdrawal_or_none() {
+async fn a_push_takes_all_back_or_nothing() {
     on_each_engine(async |world| {
         let (here, nowhere) = (world.license().await, world.license().await);
         world.put_in(&here, true).await;
-        let request = WithdrawalRequest {
-            activation: world.activation(),
-            licenses: vec![here.id, nowhere.id],
-            reason: String::new(),
-            container: Some(container('a')),
-        };
-        let refused = world.store.begin_withdrawal(&request, &world.moment()).await;
+        let refused = world.plan(world.activation(), 'a', push(None, &[here.id, nowhere.id])).await;
         assert_eq!(code(refused), ErrorCode::WrongState);
         assert_eq!(world.state(&here).await, LicenseState::Confirmed);
         assert_eq!(world.state(&nowhere).await, LicenseState::Available);
-        let elsewhere =
-            WithdrawalRequest { licenses: vec![here.id], container: Some(container('b')), ..request.clone() };
-        assert_eq!(code(world.store.begin_withdrawal(&elsewhere, &world.moment()).await), ErrorCode::WrongState);
+        let refused = world.plan(world.activation(), 'b', push(None, &[here.id])).await;
+        assert_eq!(code(refused), ErrorCode::WrongState, "it lies elsewhere");
         let missing = LicenseId::new(world.clock.now(), [1; 10]);
         assert_eq!(code(withdraw(&world, world.activation(), &[here.id, missing]).await), ErrorCode::NotFound);
     })
@@ -169,30 +164,79 @@ async fn all_licenses_of_a_withdrawal_or_none() {
 }
 
 #[tokio::test]
-async fn a_push_that_is_refused_calls_its_withdrawal_off() {
+async fn a_push_that_is_refused_leaves_no_trace() {
     on_each_engine(async |world| {
         for confirmed in [true, false] {
             let (held, sold) = (world.license().await, world.license().await);
             world.put_in(&held, confirmed).await;
-            let push = world.activation();
-            world.reserve(&sold, push).await.expect("reserved");
-            world.store.keep(push, world.clock.now()).await.expect("kept");
-            let request = WithdrawalRequest {
-                activation: push,
-                licenses: vec![held.id],
-                reason: String::new(),
-                container: Some(container('a')),
-            };
-            for _ in 0..2 {
-                world.store.begin_withdrawal(&request, &world.moment()).await.expect("begun");
-            }
-            assert_eq!(world.state(&held).await, LicenseState::Returning);
-            world.store.release(push, "refused by the issuer", true, &world.moment()).await.expect("released");
-            let before = if confirmed { LicenseState::Confirmed } else { LicenseState::Collected };
-            assert_eq!(world.state(&held).await, before);
+            let before = world.again(&held).await;
+            let activation = world.activation();
+            let plan = world.plan(activation, 'a', push(Some(sold.ticket), &[held.id])).await.expect("planned");
+            assert_eq!(issued(&plan), [(held.id, "withdraw", 0), (sold.id, "add", 2)]);
+            world.store.keep(activation, world.clock.now()).await.expect("kept");
+            world.store.release(activation, "refused by the issuer", true, &world.moment()).await.expect("released");
+            assert_eq!(world.again(&held).await, before);
             assert_eq!(world.state(&sold).await, LicenseState::Available);
-            withdraw(&world, world.activation(), &[held.id]).await.expect("can be withdrawn anew");
+            let begun = withdraw(&world, world.activation(), &[held.id]).await.expect("can be withdrawn anew");
+            assert_eq!(begun.changes.len(), 1);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_push_withdraws_when_it_is_issued_and_ends_with_proof() {
+    on_each_engine(async |world| {
+        let (held, sold) = (world.license().await, world.license().await);
+        world.put_in(&held, true).await;
+        let activation = world.activation();
+        world.plan(activation, 'a', push(Some(sold.ticket), &[held.id])).await.expect("planned");
+        assert_eq!(world.state(&held).await, LicenseState::Confirmed, "nothing was issued");
+        world.carry_out(activation, false).await;
+        assert_eq!(world.state(&held).await, LicenseState::Returning);
+        world.store.confirm(activation, &world.moment()).await.expect("confirmed");
+        assert_eq!(world.state(&held).await, LicenseState::Withdrawn);
+        assert_eq!(world.state(&sold).await, LicenseState::Confirmed);
+        assert_eq!(story(&world, held.id).await[3..], ["withdrawn, pending true", "Returning -> Withdrawn"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_the_issuer_refused_is_called_off() {
+    on_each_engine(async |world| {
+        let license = world.license().await;
+        world.put_in(&license, true).await;
+        let activation = world.activation();
+        withdraw(&world, activation, &[license.id]).await.expect("begun");
+        assert_eq!(world.state(&license).await, LicenseState::Returning);
+        world.store.release(activation, "refused", true, &world.moment()).await.expect("released");
+        assert_eq!(world.state(&license).await, LicenseState::Confirmed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_container_that_holds_a_part_gets_a_plan_of_its_own() {
+    on_each_engine(async |world| {
+        let license = world.sold("planner", 6).await;
+        world.put(&license, 'a', 2, true).await;
+        world.put(&license, 'b', 3, false).await;
+        let first = world.activation();
+        let plan = withdraw(&world, first, &[license.id]).await.expect("begun");
+        assert_eq!((plan.container_id.as_str(), plan.others.len()), (container('a').as_str(), 1));
+        assert_eq!(plan.others[0].container_id, container('b'));
+        assert_eq!(code(world.plan(world.activation(), 'c', take(&license, 1)).await), ErrorCode::WrongState);
+        world.carry_out(first, true).await;
+        assert_eq!(world.state(&license).await, LicenseState::Returning, "the other container holds its part");
+        let second = world.activation();
+        let purpose = || Purpose::Withdraw { licenses: vec![license.id], reason: String::new() };
+        let plan = world.plan(second, 'b', purpose()).await.expect("begun");
+        assert_eq!((issued(&plan), plan.others.len()), (vec![(license.id, "withdraw", 0)], 0));
+        world.carry_out(second, true).await;
+        assert_eq!(world.state(&license).await, LicenseState::Withdrawn);
+        let third = world.plan_at(world.activation(), None, purpose()).await.expect("nothing is left");
+        assert!(third.done);
     })
     .await;
 }
@@ -202,21 +246,13 @@ async fn an_activation_that_finds_its_withdrawal_begun_by_another_can_be_given_u
     on_each_engine(async |world| {
         let license = world.license().await;
         world.put_in(&license, true).await;
-        let first = world.activation();
+        let (first, second) = (world.activation(), world.activation());
         withdraw(&world, first, &[license.id]).await.expect("begun");
-        let second = WithdrawalRequest {
-            activation: world.activation(),
-            licenses: vec![license.id],
-            reason: String::new(),
-            container: Some(container('a')),
-        };
-        for _ in 0..2 {
-            let told = world.store.begin_withdrawal(&second, &world.moment()).await.expect("told");
-            assert_eq!(told.licenses[0].activation, first);
-        }
-        world.store.release(second.activation, "nothing to do", true, &world.moment()).await.expect("given up");
+        world.carry_out(first, false).await;
+        let told = world.plan(second, 'a', push(None, &[license.id])).await.expect("told");
+        assert_eq!(told.on_their_way[0].activation_id, first.to_string());
+        world.store.release(second, "nothing to do", true, &world.moment()).await.expect("given up");
         assert_eq!(world.state(&license).await, LicenseState::Returning, "the first one goes on");
-        world.store.commit(first, 2, &world.moment()).await.expect("committed");
         world.store.confirm(first, &world.moment()).await.expect("confirmed");
         assert_eq!(world.state(&license).await, LicenseState::Withdrawn);
     })

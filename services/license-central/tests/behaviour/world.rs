@@ -1,6 +1,10 @@
 //! A store with a small catalogue, and short ways to do things with it.
 
-use lictor_api::event::v1::{Event, ListEventsRequest, event::Data};
+use lictor_api::{
+    central::v1::PlanResponse,
+    event::v1::{Event, ListEventsRequest, event::Data},
+    types::v1::license_change::Change,
+};
 use lictor_clock::{Clock as _, ManualClock, Timestamp};
 use lictor_license_central::{
     domain::{
@@ -8,15 +12,22 @@ use lictor_license_central::{
         license::{License, LicenseState},
         order::{CustomerName, NewOrder, OrderLine, Reference},
         page::Page,
+        plan::{Pick, Place, PlanRequest, Purpose},
         ticket_key::TicketKey,
     },
     events::Moment,
     failure::Failure,
+    grpc,
     ids::{self, OrderIds},
-    store::{LicenseFilter, MIGRATIONS, MadeOrder, OrderRow, ReserveRequest, Reserved, Store},
+    store::{LicenseFilter, MIGRATIONS, MadeOrder, OrderRow, Store},
 };
-use lictor_licensing::{ContainerKind, FirmCode, error::ErrorCode, id::ActivationId};
+use lictor_licensing::{
+    ContainerKind, FirmCode,
+    error::ErrorCode,
+    id::{ActivationId, LicenseId},
+};
 use lictor_storage::{Database, command::Command, testing::for_each_engine};
+use prost::Message as _;
 
 /// The seed's examples: a demo package of three applications, and two simulators of which one has an extra module.
 pub(crate) const CATALOGUE: &str = include_str!("../../../../docs/catalogue-example.yaml");
@@ -59,6 +70,41 @@ pub(crate) fn container(digit: char) -> String {
     digit.to_string().repeat(64)
 }
 
+/// The machine whose container id is made of this digit.
+pub(crate) fn machine(digit: char) -> Place {
+    Place {
+        id: container(digit),
+        serial: format!("130-000000000{digit}"),
+        kind: Some(ContainerKind::Machine),
+        virtual_machine: false,
+    }
+}
+
+/// Takes seats of a license by its ticket; 0 for all that are free.
+pub(crate) fn take(license: &License, seats: u32) -> Purpose {
+    Purpose::Activate { ticket: Some(license.ticket), picks: vec![pick(license, seats)], withdraw: Vec::new() }
+}
+
+pub(crate) fn pick(license: &License, quantity: u32) -> Pick {
+    Pick { license: license.id, quantity }
+}
+
+/// What a plan has issued: the license, a word, and the seats after it.
+pub(crate) fn issued(plan: &PlanResponse) -> Vec<(LicenseId, &'static str, u32)> {
+    plan.changes
+        .iter()
+        .map(|change| {
+            let id = change.license_id.parse().expect("a license id");
+            match change.change.as_ref().expect("a change") {
+                Change::Add(put) => (id, "add", put.quantity),
+                Change::Replace(put) => (id, "replace", put.quantity),
+                Change::Withdraw(_) => (id, "withdraw", 0),
+                Change::RaiseUnits(_) => (id, "raise", 0),
+            }
+        })
+        .collect()
+}
+
 impl World {
     pub(crate) fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), traceparent: None }
@@ -80,9 +126,18 @@ impl World {
     }
 
     pub(crate) async fn try_order(&self, request_id: &str, lines: &[(&str, u32)]) -> Result<MadeOrder, Failure> {
+        self.try_order_for("Example Ltd", request_id, lines).await
+    }
+
+    async fn try_order_for(
+        &self,
+        customer: &str,
+        request_id: &str,
+        lines: &[(&str, u32)],
+    ) -> Result<MadeOrder, Failure> {
         let parsed = lines.iter().map(|(item, quantity)| OrderLine::new(item, *quantity));
         let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
-        let order = NewOrder::new(firm(), CustomerName::new("Example Ltd")?, Reference::default(), parsed)?;
+        let order = NewOrder::new(firm(), CustomerName::new(customer)?, Reference::default(), parsed)?;
         let ids = OrderIds::fresh(lines.len(), self.clock.now());
         let body = format!("{lines:?}");
         let command = Command { caller: "test", method: "CreateOrder", request_id, body: body.as_bytes() };
@@ -96,6 +151,15 @@ impl World {
         let (MadeOrder::Now(id) | MadeOrder::Before(id)) = self.try_order(&request_id, lines).await.expect("an order");
         let id = String::from_utf8(id).expect("text").parse().expect("an order id");
         self.store.order(id).await.expect("a store").expect("the order")
+    }
+
+    /// Another customer buys an item, and it lies in the container whose id is this digit.
+    pub(crate) async fn order_of(&self, customer: &str, item: &str, digit: char) {
+        let made = self.try_order_for(customer, customer, &[(item, 0)]).await;
+        let (MadeOrder::Now(id) | MadeOrder::Before(id)) = made.expect("an order");
+        let id = String::from_utf8(id).expect("text").parse().expect("an order id");
+        let order = self.store.order(id).await.expect("a store").expect("the order");
+        self.put(&order.tickets[0].licenses[0], digit, 0, true).await;
     }
 
     /// One license of the counted item.
@@ -117,31 +181,65 @@ impl World {
         now.state()
     }
 
-    pub(crate) fn wish(&self, license: &License, activation: ActivationId) -> ReserveRequest {
-        ReserveRequest {
-            activation,
-            ticket: license.ticket,
-            licenses: vec![license.id],
-            container: container('a'),
-            serial: "130-0000000001".to_owned(),
-            kind: ContainerKind::Machine,
-        }
+    /// One license of an item with so many seats.
+    pub(crate) async fn sold(&self, item: &str, seats: u32) -> License {
+        self.order(&[(item, seats)]).await.tickets[0].licenses[0].clone()
     }
 
-    pub(crate) async fn reserve(&self, license: &License, activation: ActivationId) -> Result<Reserved, Failure> {
-        self.store.reserve(&self.wish(license, activation), self.clock.now()).await
+    /// Asks for a plan for the container whose id is this digit.
+    pub(crate) async fn plan(
+        &self,
+        activation: ActivationId,
+        digit: char,
+        purpose: Purpose,
+    ) -> Result<PlanResponse, Failure> {
+        self.plan_at(activation, Some(machine(digit)), purpose).await
     }
 
-    /// Carries a license into a container, up to proof if `confirmed`.
-    pub(crate) async fn put_in(&self, license: &License, confirmed: bool) -> ActivationId {
-        let activation = self.activation();
-        self.reserve(license, activation).await.expect("reserved");
+    pub(crate) async fn plan_at(
+        &self,
+        activation: ActivationId,
+        place: Option<Place>,
+        purpose: Purpose,
+    ) -> Result<PlanResponse, Failure> {
+        let request = PlanRequest { activation, place, purpose };
+        let answer = self.store.plan(&request, &self.moment(), grpc::plan::answer).await?;
+        Ok(PlanResponse::decode(answer.as_slice()).expect("an answer"))
+    }
+
+    /// Carries a plan out: kept, issued, and proven if `proven`.
+    pub(crate) async fn carry_out(&self, activation: ActivationId, proven: bool) {
         self.store.keep(activation, self.clock.now()).await.expect("kept");
         self.store.commit(activation, 1, &self.moment()).await.expect("committed");
-        if confirmed {
+        if proven {
             self.store.confirm(activation, &self.moment()).await.expect("confirmed");
         }
+    }
+
+    pub(crate) async fn reserve(&self, license: &License, activation: ActivationId) -> Result<PlanResponse, Failure> {
+        self.plan(activation, 'a', take(license, 0)).await
+    }
+
+    /// Carries a license into the container `a`, up to proof if `confirmed`.
+    pub(crate) async fn put_in(&self, license: &License, confirmed: bool) -> ActivationId {
+        self.put(license, 'a', 0, confirmed).await
+    }
+
+    /// Carries seats of a license into a container; 0 for all that are free.
+    pub(crate) async fn put(&self, license: &License, digit: char, seats: u32, confirmed: bool) -> ActivationId {
+        let activation = self.activation();
+        self.plan(activation, digit, take(license, seats)).await.expect("planned");
+        self.carry_out(activation, confirmed).await;
         activation
+    }
+
+    /// Seats of a license that containers may hold, by container.
+    pub(crate) async fn held(&self, license: &License) -> Vec<(char, u32)> {
+        let mut held: std::collections::BTreeMap<char, u32> = std::collections::BTreeMap::new();
+        for part in self.again(license).await.allocations.iter().filter(|part| part.state.may_be_in_container()) {
+            *held.entry(part.container.chars().next().expect("an id")).or_default() += part.quantity;
+        }
+        held.into_iter().collect()
     }
 
     /// All events so far, oldest first.
@@ -167,6 +265,7 @@ impl World {
                         format!("withdrawn, pending {}", withdrawn.pending_in_container)
                     }
                     Data::LicenseCreated(_) => "created".to_owned(),
+                    Data::TransferChanged(changed) => format!("transfer {}", changed.state),
                     other => lictor_broker::event_type(&other).to_owned(),
                 };
                 (event.aggregate_sequence, what)
