@@ -220,6 +220,12 @@ impl Saga {
         self.caller == SCHEDULER || self.caller.starts_with(SAGA_CALLER)
     }
 
+    /// Whether license-central picks the container: of a withdrawal, unless it is the part of one in a further container.
+    #[must_use]
+    pub fn gets_container_by_plan(&self) -> bool {
+        self.kind() == Kind::Withdraw && !self.goes_by_itself()
+    }
+
     fn is_part_of_withdrawal(&self) -> bool {
         self.kind() == Kind::Withdraw && self.goes_by_itself()
     }

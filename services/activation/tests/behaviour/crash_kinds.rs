@@ -97,6 +97,12 @@ async fn killed_at_every_step(asked: Asked, least: usize) {
                 let receipt = case.receiver().import(&update);
                 heir.submit(receipt).await.expect("taken");
                 heir.take_proofs().await;
+                let arriving = heir.pending(&case.new).await;
+                if !arriving.is_empty() && asked == Asked::Transfer {
+                    let receipt = case.new.import(&arriving);
+                    heir.submit(receipt).await.expect("taken");
+                    heir.take_proofs().await;
+                }
                 struck += usize::from(killer.has_struck());
 
                 let last = world.front().await;
@@ -138,7 +144,7 @@ async fn a_return_killed_at_any_step_credits_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_killed_at_any_step_of_either_leg_moves_once() {
-    killed_at_every_step(Asked::Transfer, 18).await;
+    killed_at_every_step(Asked::Transfer, 19).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,8 +54,8 @@ async fn a_renewal_goes_on_period_after_period_until_it_is_cancelled() {
     on_each_engine(async |world| {
         let front = world.front().await;
         let (mut device, license) = rented(&front, &world).await;
-        for _ in 0..3 {
-            world.vendor.clock.advance(24 * DAY);
+        for days in [24, 30, 30] {
+            world.vendor.clock.advance(days * DAY);
             front.time_passes().await;
             let update = front.pending(&device).await;
             front.import(&mut device, &update).await;

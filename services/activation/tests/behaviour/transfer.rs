@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
+use lictor_activation::domain::{
+    purpose::{Container, Departure, Pick, Purpose},
+    saga::{Asked, Saga},
+};
 use lictor_api::{activation::v1::TransferLicenseRequest, convert::timestamp, error::problem};
 use lictor_clock::{Clock as _, Timestamp};
-use lictor_licensing::error::ErrorCode;
+use lictor_licensing::{
+    ContainerKind,
+    error::ErrorCode,
+    id::{ActivationId, TransferId},
+};
 
 use crate::{
     device::Device,
     front::{Front, moving},
-    world::{World, on_each_engine},
+    world::{FIRM, World, on_each_engine},
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -167,7 +175,7 @@ async fn a_loan_goes_back_before_its_end_when_the_borrower_proves_it() {
         let until = world.vendor.clock.now().saturating_add(30 * DAY);
         let (mut lender, mut borrower, license, loan) = lent(&front, &world, until).await;
         let request = TransferLicenseRequest {
-            firm_code: crate::world::FIRM,
+            firm_code: FIRM,
             request_id: "early".to_owned(),
             from_serial: borrower.serial.clone(),
             returns_transfer_id: loan,
@@ -187,17 +195,39 @@ async fn a_loan_goes_back_before_its_end_when_the_borrower_proves_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_legs_of_a_transfer_are_one_trace() {
     on_each_engine(async |world| {
+        const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let front = world.front().await;
         let (ticket, mut old, mut new) = (world.floating(10).await, world.device(), world.device());
-        front.put_in(&mut old, &ticket, 10).await;
-        let context = front.fresh(&mut old).await;
-        let request = TransferLicenseRequest { target_context: new.context(), ..moving("move", &ticket, 4, context) };
-        let answer = front.transfer(request).await.expect("begun");
-        let transfer = answer.transfer.expect("a transfer").transfer_id.parse().expect("an id");
-        front.import(&mut old, &answer.update).await;
+        let license = front.put_in(&mut old, &ticket, 10).await;
+        front.submit(new.context()).await.expect("seen");
+        let container = |device: &Device| Container {
+            id: device.id(),
+            serial: device.serial.clone(),
+            kind: Some(ContainerKind::Machine),
+            virtual_machine: false,
+        };
+        let (now, transfer) = (world.vendor.clock.now(), TransferId::from_u128(77));
+        let departure = Departure {
+            transfer,
+            ticket: None,
+            pick: Pick { license: license.parse().expect("a license id"), quantity: 4 },
+            target: container(&new),
+            lend_until: None,
+            returns: None,
+        };
+        let asked = Asked {
+            caller: "test".to_owned(),
+            request_id: "traced".to_owned(),
+            body_hash: [0; 32],
+            traceparent: Some(TRACE.to_owned()),
+        };
+        let id = ActivationId::from_u128(78);
+        let saga = Saga::new(id, Purpose::Depart(Box::new(departure)), asked, now).of(FIRM, Some(container(&old)));
+        let settled = front.runner.run(saga, None).await.expect("issued");
+        front.import(&mut old, &settled.issued.expect("an update").update).await;
         let legs = front.runner.store().of_transfer(transfer).await.expect("a store");
-        assert_eq!(legs.len(), 2);
-        assert_eq!(legs[0].traceparent, legs[1].traceparent);
+        let traces: Vec<_> = legs.iter().map(|leg| leg.traceparent.as_deref()).collect();
+        assert_eq!(traces, [Some(TRACE), Some(TRACE)]);
     })
     .await;
 }

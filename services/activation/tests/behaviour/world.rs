@@ -163,9 +163,10 @@ impl Vendor {
             lictor_push_update_generator::Settings {
                 listen: ListenSettings::loopback(),
                 database: database(folder.path(), "update.db"),
+                archive: None,
                 broker: broker.clone(),
                 auth: AuthSettings::local(&issuer, "lictor"),
-                keys_dir: folder.path().join("keys"),
+                keys: lictor_push_update_generator::KeyPlace::Folder(folder.path().join("keys")),
                 keys_mode: lictor_key_store::Mode::Development,
             },
             clock.shared(),
@@ -185,7 +186,7 @@ impl Vendor {
     /// Makes a firm with keys and a catalogue, and gives its root document.
     pub(crate) async fn firm(&self, firm_code: u32, catalogue: &str) -> TrustedRoot {
         let mut vendors = VendorServiceClient::new(self.update(&[Role::Admin]));
-        let request = InitVendorRequest { firm_code, name: "Example".to_owned() };
+        let request = InitVendorRequest { firm_code, name: "Example".to_owned(), ..InitVendorRequest::default() };
         vendors.init_vendor(request).await.expect("a firm");
         let request = CreateLifRequest {
             firm_code,

@@ -86,7 +86,8 @@ fn short(reason: &str) -> String {
 
 /// The question for a saga's plan, without its purpose.
 pub(in crate::saga) fn question(saga: &Saga) -> PlanRequest {
-    let container = saga.container.as_ref();
+    // A repeat asks what was asked first, when license-central had not yet picked the container.
+    let container = saga.container.as_ref().filter(|_| !saga.gets_container_by_plan());
     let kind = container.and_then(|container| container.kind).map_or(WireKind::Unspecified, super::wire_kind);
     PlanRequest {
         activation_id: saga.id.to_string(),

@@ -1,0 +1,47 @@
+//! Seats that move between containers of one customer and the vendor, while processes die and files are lost, late, and
+//! out of order. After every step each license has at most as many usable seats as were sold; when everything is
+//! delivered, exactly as many.
+//!
+//! `LICTOR_TEST_SCALE` is the number of runs on each engine, `LICTOR_TEST_SEED` repeats one.
+//!
+//! Tolerance of loans: the borrower's entry ends on the date of the loan, by the container's own clock, and the lender has
+//! its seats back a day later; here both read one clock, so no tolerance is needed.
+
+mod chance;
+mod judge;
+mod town;
+mod wishes;
+
+use chance::Chance;
+use town::Town;
+
+use crate::world::on_each_engine;
+
+/// Steps of one run.
+const STEPS: u32 = 70;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_neither_double_nor_lose_seats() {
+    let seeds: Vec<u64> = match number("LICTOR_TEST_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("LICTOR_TEST_SCALE").unwrap_or(1)).collect(),
+    };
+    for seed in seeds {
+        on_each_engine(async |world| {
+            println!("seed {seed} (LICTOR_TEST_SEED={seed} repeats it)");
+            let mut town = Town::new(world, Chance::new(seed)).await;
+            for _ in 0..STEPS {
+                let step = town.step().await;
+                town.nothing_is_doubled(&step).await;
+            }
+            town.deliver_everything().await;
+            town.nothing_is_lost().await;
+            println!("{}", town.told());
+        })
+        .await;
+    }
+}
