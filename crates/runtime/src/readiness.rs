@@ -15,7 +15,9 @@ const CHECK_TIME: Duration = Duration::from_secs(2);
 /// A report is given again for this long, so that asking often costs little.
 const FRESH_TIME: Duration = Duration::from_millis(250);
 
-type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+/// A check that passed may have something to remark.
+type Outcome = Result<Option<String>, String>;
+type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
 /// The named checks of one service. Cheap to clone.
 #[derive(Clone, Default)]
@@ -40,7 +42,7 @@ pub struct CheckReport {
     pub name: String,
     /// Whether it passed.
     pub ready: bool,
-    /// Why not; safe to show outside.
+    /// Why not, or what should be known although it passed; safe to show outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -52,7 +54,27 @@ impl Readiness {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let check: Check = Arc::new(move || Box::pin(check()));
+        let check: Check = Arc::new(move || {
+            let outcome = check();
+            Box::pin(async move { outcome.await.map(|()| None) })
+        });
+        self.put(name, check);
+    }
+
+    /// Adds something that people should know of, but that keeps nobody from working: it is always ready.
+    pub fn remark<F, Fut>(&self, name: &'static str, remark: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<String>> + Send + 'static,
+    {
+        let check: Check = Arc::new(move || {
+            let remark = remark();
+            Box::pin(async move { Ok(remark.await) })
+        });
+        self.put(name, check);
+    }
+
+    fn put(&self, name: &'static str, check: Check) {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
     }
 
@@ -71,7 +93,8 @@ impl Readiness {
                 Ok(outcome) => outcome,
                 Err(_) => Err(format!("no answer within {} s", CHECK_TIME.as_secs())),
             };
-            CheckReport { name: name.to_owned(), ready: outcome.is_ok(), reason: outcome.err() }
+            let ready = outcome.is_ok();
+            CheckReport { name: name.to_owned(), ready, reason: outcome.unwrap_or_else(Some) }
         }))
         .await;
         let report = Report { ready: checks.iter().all(|check| check.ready), checks };

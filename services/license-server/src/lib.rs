@@ -9,6 +9,7 @@ pub mod domain;
 mod grpc;
 pub mod listen;
 pub mod metrics;
+pub mod opening;
 pub mod settings;
 pub mod store;
 pub mod writer;
@@ -26,7 +27,6 @@ use lictor_license_file::device::DeviceProfile;
 use lictor_licensing::access::Station;
 use lictor_licensing::binding::ContainerKind;
 use lictor_runtime::{Addresses, Frame, Lifecycle, Running, StartError};
-use lictor_signing::Signer as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -35,13 +35,12 @@ pub use settings::Settings;
 
 use domain::ask::Moment;
 use domain::keeper::Keeper;
-use domain::state::State;
 use grpc::{ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Identity, Seats};
 use metrics::Metrics;
-use store::batch::Sealer;
+use opening::OpenError;
 use store::folder::{self, FolderError, FolderLock};
 use store::keys::Secrets;
-use store::{Disk as _, FolderDisk, Journal, StoreError};
+use store::{Disk, FolderDisk, StoreError};
 use writer::Ledger;
 
 /// The version of this program.
@@ -110,6 +109,9 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
         chains: RwLock::default(),
     });
     identity.refresh(&ledger).await.map_err(StartError::unreachable)?;
+    ledger.change(|writer, _| writer.started()).await.map_err(StartError::unreachable)?;
+    let remarks = ledger.clone();
+    frame.readiness().remark("remark", move || remark(remarks.clone()));
     let readiness = ledger.clone();
     frame.readiness().add("licenses", move || check(readiness.clone()));
     let tls = listen::server_config(&secrets)?;
@@ -147,26 +149,9 @@ type Opened = (Arc<Secrets>, writer::Parts, [u8; 16]);
 async fn open(settings: &Settings, clock: &SharedClock, metrics: &Metrics) -> Result<Opened, StartError> {
     let (path, clock, metrics, times) = (settings.state_dir.clone(), clock.clone(), metrics.clone(), settings.times);
     let opening = tokio::task::spawn_blocking(move || {
-        let unusable = |error: io::Error| {
-            StartError::failed(format!("the state folder {} cannot be opened", path.display()), error)
-        };
-        let disk = FolderDisk::open(&path).map_err(unusable)?;
-        let is_new = !disk.list().map_err(unusable)?.iter().any(|name| name.starts_with("snapshot-"));
-        let secrets = Secrets::load_or_make(&disk, is_new).map_err(|error| {
-            StartError::failed(format!("{error}; next: restore the folder {} as a whole", path.display()), error)
-        })?;
-        let mut instance = [0; 16];
-        getrandom::fill(&mut instance)
-            .map_err(|error| StartError::failed("this machine gives no random bytes", error.to_string()))?;
-        let nonces = Box::new(|| {
-            let mut nonce = [0; 24];
-            getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-            Ok(nonce)
-        });
-        let sealer = Sealer::new(&secrets.state_key);
-        let empty = State::new(secrets.signing.public_key());
-        let (journal, state) = Journal::open(Box::new(disk), sealer, instance, nonces, empty)
-            .map_err(|error| state_problem(&path, error))?;
+        let disk = || FolderDisk::open(&path).map(|disk| Box::new(disk) as Box<dyn Disk>);
+        let opened = opening::open(&disk).map_err(|error| open_problem(&path, error))?;
+        let opening::Opened { secrets, journal, state, probation, instance } = opened;
         let runtime: RuntimeVersion =
             VERSION.parse().map_err(|error| StartError::failed("this program has no proper version", error))?;
         let version = semver::Version::parse(VERSION)
@@ -175,8 +160,8 @@ async fn open(settings: &Settings, clock: &SharedClock, metrics: &Metrics) -> Re
             DeviceProfile { keys: secrets.device_keys(), kind: ContainerKind::Folder, virtual_machine: false, runtime };
         let moment = Moment { now: clock.now(), boottime: clock.boottime() };
         let keeper = Keeper::new(state, times, version, moment);
-        let secrets = Arc::new(secrets);
-        let parts = writer::Parts { journal, keeper, secrets: Arc::clone(&secrets), profile, clock, metrics };
+        let parts =
+            writer::Parts { journal, keeper, secrets: Arc::clone(&secrets), profile, clock, metrics, probation };
         Ok((secrets, parts, instance))
     });
     opening.await.map_err(|error| StartError::failed("the state folder could not be opened", error))?
@@ -186,6 +171,18 @@ fn folder_problem(error: FolderError) -> StartError {
     match error {
         FolderError::InUse { .. } => StartError::unreachable(error),
         FolderError::Unusable { .. } => StartError::failed(error.to_string(), error),
+    }
+}
+
+fn open_problem(path: &std::path::Path, error: OpenError) -> StartError {
+    match error {
+        OpenError::Folder(error) => {
+            StartError::failed(format!("the state folder {} cannot be opened", path.display()), error)
+        }
+        OpenError::Keys(error) => {
+            StartError::failed(format!("{error}; next: restore the folder {} as a whole", path.display()), error)
+        }
+        OpenError::Store(error) => state_problem(path, error),
     }
 }
 
@@ -206,9 +203,26 @@ fn station_of_host() -> Station {
 
 async fn check(ledger: Ledger) -> Result<(), String> {
     ledger
-        .read(|keeper, moment| grpc::could_grant(&keeper.state, moment.now))
+        .read(|keeper, moment| grpc::could_grant(&keeper.state, moment))
         .await
         .unwrap_or_else(|problem| Err(problem.message))
+}
+
+/// What does not keep anybody from working, and yet must be known.
+async fn remark(ledger: Ledger) -> Option<String> {
+    let look = ledger.read(|keeper, moment| {
+        let suspect = keeper.state.time.is_suspect(moment).then(|| {
+            format!(
+                "the clock says {}, but {} is proven: licences with dates are judged by the proven time; set the clock \
+                 right, or import a signed time",
+                moment.now,
+                keeper.state.time.floor(moment.boottime)
+            )
+        });
+        keeper.state.taken_back.sentence().into_iter().chain(suspect).collect::<Vec<_>>()
+    });
+    let sentences = look.await.unwrap_or_default();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
 async fn serve(

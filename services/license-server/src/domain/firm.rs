@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use lictor_clock::Timestamp;
 use lictor_license_file::apply::KeyChange;
-use lictor_license_file::device::DeviceCounters;
+use lictor_license_file::device::{DeviceCounters, PartCounters};
 use lictor_license_file::evidence::{self, Evidence};
-use lictor_license_file::segment::ProductKey;
+use lictor_license_file::limits::MAX_QUESTIONS;
+use lictor_license_file::segment::{ProductKey, Question};
 use lictor_license_file::state::{Entry, VendorState};
 use lictor_licensing::effective::EffectiveEntry;
 use lictor_licensing::id::{FirmCode, LicenseId, ProductCode};
@@ -29,6 +31,10 @@ pub struct Firm {
     pub context_sequence: u64,
     /// What was seen that should not be.
     pub evidence: Vec<Evidence>,
+    /// Whether a rebase has answered the evidence of forks and rollbacks: it leaves with one more context, then it goes.
+    pub settled: bool,
+    /// The newest contexts with a challenge of this epoch, the oldest first; a rebase must answer one of them.
+    pub questions: Vec<Question>,
     /// The licences.
     pub licenses: BTreeMap<LicenseId, License>,
     /// Where the entries of a product are: licence and place among its entries.
@@ -87,6 +93,8 @@ impl Firm {
             keys: BTreeMap::new(),
             context_sequence: 0,
             evidence: Vec::new(),
+            settled: false,
+            questions: Vec::new(),
             licenses: BTreeMap::new(),
             by_product: HashMap::new(),
         };
@@ -174,19 +182,52 @@ impl Firm {
         counters
     }
 
-    /// Puts counters back after a restart.
-    pub fn restore_counters(&mut self, counters: &DeviceCounters) {
+    /// Puts counters back after a restart, and takes over those that a rebase brings. They only ever rise.
+    pub fn raise_counters(&mut self, counters: &DeviceCounters) {
         for (id, parts) in &counters.0 {
             let Some(license) = self.licenses.get_mut(id) else { continue };
             for (part, counters) in parts {
-                let state = PartState {
-                    usage_start: counters.usage_start,
-                    units_used: counters.units_used,
-                    ..PartState::default()
-                };
-                license.state.restore(*part, state);
+                let known = license.state.part(*part).clone();
+                let own = PartCounters { units_used: known.units_used, usage_start: known.usage_start };
+                let PartCounters { units_used, usage_start } = own.merge(*counters);
+                license.state.restore(*part, PartState { usage_start, units_used, ..known });
             }
         }
+    }
+
+    /// No use began after a time that was signed just now: the clock was wrong when it was written down.
+    pub fn no_use_after(&mut self, at: Timestamp) {
+        for license in self.licenses.values_mut() {
+            let wrong: Vec<(Part, PartState)> = license
+                .state
+                .parts()
+                .filter(|(_, state)| state.usage_start.is_some_and(|start| start > at))
+                .map(|(part, state)| (part, PartState { usage_start: Some(at), ..state.clone() }))
+                .collect();
+            for (part, state) in wrong {
+                license.state.restore(part, state);
+            }
+        }
+    }
+
+    /// A context with this number leaves. What a rebase has settled leaves with it for the last time.
+    pub fn number_context(&mut self, sequence: u64, question: Option<Question>) {
+        self.context_sequence = sequence;
+        if std::mem::take(&mut self.settled) {
+            self.evidence.retain(|piece| matches!(piece, Evidence::Clock { .. }));
+        }
+        if let Some(question) = question {
+            self.questions.push(question);
+            let over = self.questions.len().saturating_sub(MAX_QUESTIONS);
+            self.questions.drain(..over);
+        }
+    }
+
+    /// The chain began anew: what was asked is answered, and what was seen is settled.
+    pub fn rebased(&mut self, floor: &DeviceCounters) {
+        self.raise_counters(floor);
+        self.questions.clear();
+        self.settled = true;
     }
 
     /// Keeps a piece of evidence.

@@ -51,6 +51,7 @@ pub struct Keeper {
     times: SessionTimes,
     version: semver::Version,
     generations: u64,
+    unwritten: Vec<Record>,
 }
 
 /// A span and a tenth: the server waits longer than the client, never shorter.
@@ -71,14 +72,27 @@ impl Keeper {
             times,
             version,
             generations: 0,
+            unwritten: Vec::new(),
         };
+        keeper.state.time.run(moment.boottime);
         let sessions: Vec<_> = keeper.state.sessions.values().map(|session| (session.id, session.ends_at)).collect();
         let time = keeper.times.revalidate_within.max(keeper.times.reconnect_grace);
         for (id, ends_at) in sessions {
             keeper.track(id, ends_at);
             keeper.reserve(id, and_a_tenth(time), moment);
         }
+        // What an update meant for the sessions may not have been written before a crash; it comes out the same again.
+        let firms: Vec<_> = keeper.state.firms.keys().copied().collect();
+        for firm in firms {
+            let (records, _) = keeper.settle(firm, moment);
+            keeper.unwritten.extend(records);
+        }
         keeper
+    }
+
+    /// What the start has changed; to be written before anything else is.
+    pub fn take_unwritten(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.unwritten)
     }
 
     /// How long sessions live without contact.
@@ -109,7 +123,7 @@ impl Keeper {
         if self.state.sessions.len() >= MAX_SESSIONS {
             return Ok((Answer::Refused(overloaded(ask.product_code)), None));
         }
-        let now = self.state.effective(moment.now);
+        let now = self.state.effective(moment);
         let request = request(&ask, id);
         let (license_id, choice) = match self.decide(&request, now) {
             Ok(decided) => decided,
@@ -180,12 +194,12 @@ impl Keeper {
     ///
     /// # Errors
     /// The refusal.
-    pub fn explain(&self, ask: &Ask, now: Timestamp) -> Result<(LicenseId, usize), Refusal> {
+    pub fn explain(&self, ask: &Ask, moment: Moment) -> Result<(LicenseId, usize), Refusal> {
         let request = request(ask, SessionId::from_u128(u128::from_be_bytes(ask.request_id)));
-        self.decide(&request, self.state.effective(now)).map(|(place, _)| place)
+        self.decide(&request, self.state.effective(moment)).map(|(place, _)| place)
     }
 
-    fn decide(&self, request: &Request, now: Timestamp) -> Result<((LicenseId, usize), Choice), Refusal> {
+    pub(super) fn decide(&self, request: &Request, now: Timestamp) -> Result<((LicenseId, usize), Choice), Refusal> {
         let (Some(container), Some(firm)) = (&self.state.container, self.state.firms.get(&request.firm_code)) else {
             return Err(Refusal::not_found(request.product_code));
         };
@@ -214,8 +228,8 @@ impl Keeper {
     }
 
     /// Lets lingering seats of a product go, before a decision about it.
-    pub fn advance(&mut self, firm: FirmCode, product: ProductCode, now: Timestamp) {
-        let now = self.state.effective(now);
+    pub fn advance(&mut self, firm: FirmCode, product: ProductCode, moment: Moment) {
+        let now = self.state.effective(moment);
         let Some(firm) = self.state.firms.get_mut(&firm) else { return };
         let licenses: Vec<LicenseId> = firm.of_product(product).iter().map(|(id, _)| *id).collect();
         for id in licenses {
@@ -288,7 +302,7 @@ impl Keeper {
     /// Gives a seat back at its client's wish; gives the record when there was one.
     pub fn release(&mut self, id: SessionId, client_key: &PublicKey, moment: Moment) -> Option<Record> {
         self.owned(id, client_key)?;
-        self.end(id, moment.now, || StreamEnd::Released)
+        self.end(id, moment, || StreamEnd::Released)
     }
 
     /// Ends every session whose time without contact is over or whose licence has ended.
@@ -298,33 +312,27 @@ impl Keeper {
             && deadline <= moment.boottime
         {
             self.deadlines.remove(&(deadline, id));
-            records.extend(self.end(id, moment.now, || StreamEnd::Released));
+            records.extend(self.end(id, moment, || StreamEnd::Released));
         }
-        let now = self.state.effective(moment.now);
+        let now = self.state.effective(moment);
         while let Some((at, id)) = self.ends.first().copied()
             && at <= now
         {
             self.ends.remove(&(at, id));
-            records.extend(self.end_for(id, moment.now, Reason::Expired { at }));
+            records.extend(self.end_for(id, moment, Reason::Expired { at }));
         }
         records
     }
 
-    /// Ends sessions of a firm that an update left without a licence.
-    pub fn end_orphans(&mut self, firm: FirmCode, now: Timestamp) -> Vec<Record> {
-        let orphans = self.state.orphans(firm);
-        orphans.into_iter().filter_map(|id| self.end_for(id, now, Reason::EntryNotFound)).collect()
-    }
-
-    fn end_for(&mut self, id: SessionId, now: Timestamp, reason: Reason) -> Option<Record> {
+    pub(super) fn end_for(&mut self, id: SessionId, moment: Moment, reason: Reason) -> Option<Record> {
         let serial = self.state.container.as_ref().map(|container| container.serial.clone());
         let product_code = self.state.sessions.get(&id)?.product_code;
         let line = RefusalLine { serial, product_code, reason, holders: Vec::new(), free_at: None, instead: None };
-        self.end(id, now, || StreamEnd::Over(line))
+        self.end(id, moment, || StreamEnd::Over(line))
     }
 
-    fn end(&mut self, id: SessionId, now: Timestamp, told: impl FnOnce() -> StreamEnd) -> Option<Record> {
-        let at = self.state.effective(now);
+    fn end(&mut self, id: SessionId, moment: Moment, told: impl FnOnce() -> StreamEnd) -> Option<Record> {
+        let at = self.state.effective(moment);
         let session = self.state.end(id, at)?;
         if let Some(stream) = self.untrack(id, session.ends_at) {
             // A client that is gone needs not be told.
@@ -342,6 +350,16 @@ impl Keeper {
     fn track(&mut self, id: SessionId, ends_at: Option<Timestamp>) {
         self.live.entry(id).or_default();
         if let Some(at) = ends_at {
+            self.ends.insert((at, id));
+        }
+    }
+
+    /// A session ends by its licence at another time than before.
+    pub(super) fn set_end(&mut self, id: SessionId, before: Option<Timestamp>, end: Option<Timestamp>) {
+        if let Some(at) = before {
+            self.ends.remove(&(at, id));
+        }
+        if let Some(at) = end {
             self.ends.insert((at, id));
         }
     }

@@ -6,7 +6,10 @@ pub mod keeper;
 pub mod peer;
 pub mod record;
 pub mod session;
+mod settle;
 pub mod state;
+pub mod taken_back;
+pub mod time;
 
 /// Most sessions at once.
 pub const MAX_SESSIONS: usize = 100_000;

@@ -1,14 +1,18 @@
 //! What the journal says: one record for each change that a restart must not forget.
 
+use std::time::Duration;
+
 use lictor_clock::Timestamp;
+use lictor_license_file::device::DeviceCounters;
 use lictor_license_file::evidence::Evidence;
 use lictor_license_file::limits::{MAX_PRODUCT_KEYS, MAX_ROOTS, MAX_SERIAL_BYTES, MAX_STATE_BYTES};
-use lictor_license_file::segment::ProductKey;
+use lictor_license_file::segment::{ProductKey, Question};
 use lictor_licensing::id::{FirmCode, ProductCode, SessionId};
 use lictor_signing::MAX_ROOT_BYTES;
 use lictor_signing::cbor::{self, Canonical, CborError, FieldWriter, Reader, Writer};
 
 use super::session::{Session, read_firm};
+use super::time::{Noted, read_span, write_span};
 
 /// A change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,9 @@ pub enum Record {
         keys: Vec<(ProductCode, ProductKey)>,
         /// When the segment was issued: a proven time.
         issued_at: Timestamp,
+        /// After a rebase, what the device-owned counters must at least be. A rebase also spends all questions and settles
+        /// the evidence of forks and rollbacks.
+        rebase: Option<DeviceCounters>,
     },
     /// A context with this number may leave.
     ContextNumbered {
@@ -53,6 +60,8 @@ pub enum Record {
         firm: FirmCode,
         /// The number.
         sequence: u64,
+        /// What a rebase may answer, when the context carries a challenge.
+        question: Option<Question>,
     },
     /// Something was seen that should not be.
     EvidenceKept {
@@ -75,10 +84,21 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
-    /// The clock was believed to be at least here.
-    TimeSeen {
+    /// The time was noted.
+    TimeSeen(Noted),
+    /// A vendor's time role said the time.
+    TimeStated {
         /// The time.
         at: Timestamp,
+        /// How far the clock was ahead of it, when that was a leap.
+        ahead_by: Option<Duration>,
+    },
+    /// A session went over to another licence, because an update took its own away.
+    Moved {
+        /// The session as it is now.
+        session: Box<Session>,
+        /// When the usage period of its new part started with it.
+        starts_usage: Option<Timestamp>,
     },
 }
 
@@ -93,7 +113,7 @@ impl Record {
     #[must_use]
     pub fn granted(session: &Session, starts_usage: Option<Timestamp>) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.record(|fields| write_granted(fields, session, starts_usage));
+        writer.record(|fields| write_granted(fields, 7, session, starts_usage));
         writer.into_bytes()
     }
 
@@ -125,17 +145,19 @@ impl Canonical for Record {
                 fields.field(1, |w| w.uint(u64::from(firm.get())));
                 fields.field(2, |w| write_roots(w, roots));
             }
-            Self::SegmentApplied { firm, state, keys, issued_at } => {
+            Self::SegmentApplied { firm, state, keys, issued_at, rebase } => {
                 fields.field(0, |w| w.uint(4));
                 fields.field(1, |w| w.uint(u64::from(firm.get())));
                 fields.field(2, |w| w.bytes(state));
                 fields.field(3, |w| write_keys(w, keys.iter()));
                 fields.field(4, |w| w.time(*issued_at));
+                fields.option(5, rebase.as_ref(), |w, floor| floor.write(w));
             }
-            Self::ContextNumbered { firm, sequence } => {
+            Self::ContextNumbered { firm, sequence, question } => {
                 fields.field(0, |w| w.uint(5));
                 fields.field(1, |w| w.uint(u64::from(firm.get())));
                 fields.field(2, |w| w.uint(*sequence));
+                fields.option(3, question.as_ref(), |w, question| question.write(w));
             }
             Self::EvidenceKept { firm, evidence } => {
                 fields.field(0, |w| w.uint(6));
@@ -143,17 +165,25 @@ impl Canonical for Record {
                 fields.field(2, |w| evidence.write(w));
             }
             Self::Granted { session, starts_usage } => {
-                write_granted(fields, session, *starts_usage);
+                write_granted(fields, 7, session, *starts_usage);
             }
             Self::Released { session, at } => {
                 fields.field(0, |w| w.uint(8));
                 fields.field(1, |w| w.bytes(&session.to_u128().to_be_bytes()));
                 fields.field(2, |w| w.time(*at));
             }
-            Self::TimeSeen { at } => {
+            Self::TimeSeen(Noted { at, leap, distrusted }) => {
                 fields.field(0, |w| w.uint(9));
                 fields.field(1, |w| w.time(*at));
+                fields.option(2, Some(*leap).filter(|leap| !leap.is_zero()), write_span);
+                fields.option(3, distrusted.then_some(true), Writer::bool);
             }
+            Self::TimeStated { at, ahead_by } => {
+                fields.field(0, |w| w.uint(10));
+                fields.field(1, |w| w.time(*at));
+                fields.option(2, *ahead_by, write_span);
+            }
+            Self::Moved { session, starts_usage } => write_granted(fields, 11, session, *starts_usage),
         });
     }
 
@@ -175,10 +205,12 @@ impl Canonical for Record {
                 state: fields.required(2, |r| r.bytes(MAX_STATE_BYTES))?.to_vec(),
                 keys: fields.required(3, read_keys)?,
                 issued_at: fields.required(4, Reader::time)?,
+                rebase: fields.optional(5, DeviceCounters::read)?,
             },
             5 => Self::ContextNumbered {
                 firm: fields.required(1, read_firm)?,
                 sequence: fields.required(2, Reader::uint)?,
+                question: fields.optional(3, Question::read)?,
             },
             6 => Self::EvidenceKept {
                 firm: fields.required(1, read_firm)?,
@@ -192,7 +224,16 @@ impl Canonical for Record {
                 session: fields.required(1, |r| Ok(SessionId::from_u128(u128::from_be_bytes(r.fixed()?))))?,
                 at: fields.required(2, Reader::time)?,
             },
-            9 => Self::TimeSeen { at: fields.required(1, Reader::time)? },
+            9 => Self::TimeSeen(Noted {
+                at: fields.required(1, Reader::time)?,
+                leap: fields.optional(2, read_span)?.unwrap_or_default(),
+                distrusted: fields.optional(3, Reader::bool)?.unwrap_or_default(),
+            }),
+            10 => Self::TimeStated { at: fields.required(1, Reader::time)?, ahead_by: fields.optional(2, read_span)? },
+            11 => Self::Moved {
+                session: Box::new(fields.required(1, Session::read)?),
+                starts_usage: fields.optional(2, Reader::time)?,
+            },
             kind => return Err(CborError::UnknownKind(kind)),
         };
         fields.end()?;
@@ -200,8 +241,8 @@ impl Canonical for Record {
     }
 }
 
-fn write_granted(fields: &mut FieldWriter, session: &Session, starts_usage: Option<Timestamp>) {
-    fields.field(0, |w| w.uint(7));
+fn write_granted(fields: &mut FieldWriter, kind: u64, session: &Session, starts_usage: Option<Timestamp>) {
+    fields.field(0, |w| w.uint(kind));
     fields.field(1, |w| session.write(w));
     fields.option(2, starts_usage, Writer::time);
 }

@@ -172,7 +172,7 @@ impl Canonical for Session {
 }
 
 /// Reads a firm code.
-pub(super) fn read_firm(reader: &mut Reader<'_>) -> Result<FirmCode, CborError> {
+pub(crate) fn read_firm(reader: &mut Reader<'_>) -> Result<FirmCode, CborError> {
     FirmCode::new(reader.u32()?).map_err(|_| CborError::Value("firm code"))
 }
 

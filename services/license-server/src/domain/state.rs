@@ -5,16 +5,21 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use lictor_clock::Timestamp;
 use lictor_license_file::device::DeviceCounters;
 use lictor_license_file::evidence::Evidence;
-use lictor_license_file::limits::{MAX_EVIDENCE, MAX_SERIAL_BYTES, MAX_STATE_BYTES};
+use lictor_license_file::limits::{MAX_EVIDENCE, MAX_QUESTIONS, MAX_SERIAL_BYTES, MAX_STATE_BYTES};
+use lictor_license_file::segment::Question;
 use lictor_license_file::state::VendorState;
 use lictor_licensing::access::AccessId;
+use lictor_licensing::effective::EffectiveEntry;
 use lictor_licensing::id::{FirmCode, SessionId};
 use lictor_signing::PublicKey;
 use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 
+use super::ask::Moment;
 use super::firm::Firm;
 use super::record::{Record, read_keys, read_roots, write_keys, write_roots};
-use super::session::{RequestId, Session};
+use super::session::{RequestId, Session, read_firm};
+use super::taken_back::TakenBack;
+use super::time::ProvenTime;
 use super::{MAX_FIRMS, MAX_SESSIONS};
 use crate::store::journal::Replay;
 
@@ -45,8 +50,10 @@ pub struct State {
     /// Requests whose session has ended, the oldest first.
     ended: VecDeque<RequestId>,
     ended_set: std::collections::HashSet<RequestId>,
-    /// The latest time that is believed to have passed.
-    pub time_floor: Timestamp,
+    /// Which time counts.
+    pub time: ProvenTime,
+    /// Imports that were taken back because the server did not start with them.
+    pub taken_back: TakenBack,
 }
 
 impl State {
@@ -61,7 +68,8 @@ impl State {
             requests: HashMap::new(),
             ended: VecDeque::new(),
             ended_set: std::collections::HashSet::new(),
-            time_floor: Timestamp::UNIX_EPOCH,
+            time: ProvenTime::default(),
+            taken_back: TakenBack::default(),
         }
     }
 
@@ -73,8 +81,8 @@ impl State {
 
     /// The time by which licences are judged: never before what has been proven.
     #[must_use]
-    pub fn effective(&self, now: Timestamp) -> Timestamp {
-        now.max(self.time_floor)
+    pub fn effective(&self, moment: Moment) -> Timestamp {
+        self.time.judged(moment)
     }
 
     /// Changes the state by a record. A record that was made by this program always fits.
@@ -89,23 +97,39 @@ impl State {
             Record::FirmAdded { firm, roots, issued_at } => {
                 let vendor = VendorState::genesis(&self.device_key, *firm);
                 self.firms.insert(*firm, Firm::new(vendor, roots.clone())?);
-                self.prove_time(*issued_at);
+                self.time.see(*issued_at);
             }
+            Record::RootsFollowed { firm, .. } | Record::SegmentApplied { firm, .. }
+                if self.taken_back.holds(*firm) => {}
             Record::RootsFollowed { firm, roots } => self.firm_mut(*firm)?.follow_roots(roots)?,
-            Record::SegmentApplied { firm, state, keys, issued_at } => {
+            Record::SegmentApplied { firm, state, keys, issued_at, rebase } => {
+                self.taken_back.forget(*firm);
                 let vendor = VendorState::decode(state).map_err(|error| error.to_string())?;
                 let firm = self.firm_mut(*firm)?;
                 firm.set_vendor_state(vendor)?;
                 firm.keys = keys.iter().cloned().collect();
-                self.prove_time(*issued_at);
+                if let Some(floor) = rebase {
+                    firm.rebased(floor);
+                }
+                self.time.see(*issued_at);
             }
-            Record::ContextNumbered { firm, sequence } => self.firm_mut(*firm)?.context_sequence = *sequence,
+            Record::ContextNumbered { firm, sequence, question } => {
+                self.firm_mut(*firm)?.number_context(*sequence, *question);
+            }
             Record::EvidenceKept { firm, evidence } => self.firm_mut(*firm)?.keep_evidence(evidence.clone()),
             Record::Granted { session, starts_usage } => self.take_granted(session, *starts_usage),
             Record::Released { session, at } => {
                 self.end(*session, *at);
             }
-            Record::TimeSeen { at } => self.prove_time(*at),
+            Record::TimeSeen(noted) => self.time.take_note(*noted),
+            Record::TimeStated { at, ahead_by } => {
+                self.time.take_signed(*at, *ahead_by);
+                self.firms.values_mut().for_each(|firm| firm.no_use_after(*at));
+            }
+            Record::Moved { session, starts_usage } => {
+                self.sessions.remove(&session.id);
+                self.take_granted(session, *starts_usage);
+            }
         }
         Ok(())
     }
@@ -114,25 +138,20 @@ impl State {
         self.firms.get_mut(&firm).ok_or_else(|| format!("firm {firm} is not in the container"))
     }
 
-    /// Raises the proven time.
-    pub fn prove_time(&mut self, at: Timestamp) {
-        self.time_floor = self.time_floor.max(at);
-    }
-
-    /// Takes over a grant from the journal: seats, usage start, session.
+    /// Takes over a grant from the journal: seats, usage start, session. A session whose licence is gone is kept without a
+    /// seat; [`super::keeper::Keeper::new`] finds it another one, or ends it.
     fn take_granted(&mut self, session: &Session, starts_usage: Option<Timestamp>) {
-        let Some(license) =
-            self.firms.get_mut(&session.firm_code).and_then(|firm| firm.licenses.get_mut(&session.license))
-        else {
-            return;
-        };
-        let Some(entry) = license.entries.get(session.part.index()) else { return };
-        let places = entry.places();
-        if let Some(at) = starts_usage {
-            license.state.start_usage(places.usage_start, at);
+        let firm = self.firms.get_mut(&session.firm_code);
+        let license = firm.and_then(|firm| firm.licenses.get_mut(&session.license));
+        if let Some(license) = license
+            && let Some(places) = license.entry(session.part).map(EffectiveEntry::places)
+        {
+            if let Some(at) = starts_usage {
+                license.state.start_usage(places.usage_start, at);
+            }
+            let access = AccessId(session.id.to_u128());
+            license.seats.pool_mut(places.pool).restore(access, session.access(), session.since);
         }
-        let access = AccessId(session.id.to_u128());
-        license.seats.pool_mut(places.pool).restore(access, session.access(), session.since);
         self.remember(session.clone());
     }
 
@@ -195,10 +214,6 @@ impl Canonical for State {
                 w.text(&container.serial);
                 w.time(container.created_at);
             });
-            fields.field(2, |w| {
-                w.array(self.firms.len());
-                self.firms.values().for_each(|firm| write_firm(w, firm));
-            });
             fields.field(3, |w| {
                 // The order must not depend on the map: equal states have equal bytes.
                 let mut sessions: Vec<_> = self.sessions.values().collect();
@@ -210,11 +225,29 @@ impl Canonical for State {
                 w.array(self.ended.len());
                 self.ended.iter().for_each(|request| w.bytes(request));
             });
-            fields.field(5, |w| w.time(self.time_floor));
+            let taken_back = (!self.taken_back.is_empty()).then_some(&self.taken_back);
+            fields.option(6, taken_back, |w, taken_back| taken_back.write(w));
+            fields.field(7, |w| self.time.write(w));
+            // Each as a piece of its own, so that one that cannot be read any more does not take the others along.
+            fields.field(8, |w| {
+                w.array(self.firms.len());
+                for (code, firm) in &self.firms {
+                    w.array(2);
+                    w.uint(u64::from(code.get()));
+                    w.bytes(&encode_firm(firm));
+                }
+            });
         });
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        Self::read_with(reader, TakenBack::default())
+    }
+}
+
+impl State {
+    /// Reads a state; the parts of firms that are taken back count in place of those that are written.
+    fn read_with(reader: &mut Reader<'_>, mut taken_back: TakenBack) -> Result<Self, CborError> {
         let mut fields = reader.fields()?;
         let device_key = fields.required(0, Reader::fixed)?;
         let device_key = PublicKey::from_bytes(&device_key).map_err(|_| CborError::Value("device key"))?;
@@ -225,22 +258,66 @@ impl Canonical for State {
             }
             Ok(Container { serial: r.text(MAX_SERIAL_BYTES)?.to_owned(), created_at: r.time()? })
         })?;
-        for firm in fields.required(2, |r| r.list(MAX_FIRMS, read_firm_state))? {
-            state.firms.insert(firm.code(), firm);
-        }
-        for session in fields.required(3, |r| r.list(MAX_SESSIONS, Session::read))? {
-            state.take_granted(&session, None);
-        }
+        // Fields 2 and 5 are those of format 1.
+        let mut firms = fields.optional(2, |r| r.list(MAX_FIRMS, read_firm_state))?.unwrap_or_default();
+        let sessions = fields.required(3, |r| r.list(MAX_SESSIONS, Session::read))?;
         state.ended = fields.required(4, |r| r.list(ENDED_REMEMBERED, Reader::fixed))?.into();
         state.ended_set = state.ended.iter().copied().collect();
-        state.time_floor = fields.required(5, Reader::time)?;
+        let seen = fields.optional(5, Reader::time)?;
+        let known = fields.optional(6, TakenBack::read)?;
+        state.time = fields.optional(7, ProvenTime::read)?.unwrap_or_default();
+        if let Some(seen) = seen {
+            state.time.see(seen);
+        }
+        let pieces = fields.optional(8, |r| r.list(MAX_FIRMS, |r| read_piece(r, &taken_back)))?;
         fields.end()?;
+        firms.extend(pieces.unwrap_or_default());
+        state.firms = firms.into_iter().map(|firm| (firm.code(), firm)).collect();
+        for session in sessions {
+            state.take_granted(&session, None);
+        }
+        taken_back.add_files(known.unwrap_or_default());
+        state.taken_back = taken_back;
         Ok(state)
     }
 }
 
+/// A firm's part of the state, for keeping it aside.
+#[must_use]
+pub fn encode_firm(firm: &Firm) -> Vec<u8> {
+    let mut writer = Writer::new();
+    write_firm(&mut writer, firm);
+    writer.into_bytes()
+}
+
+/// A context number that was surely not given yet, when the last one cannot be read any more.
+const NUMBERS_LEFT_OUT: u64 = 1_000_000;
+
+/// One firm of a snapshot, or its part from before an import that is taken back. What the device itself has counted since
+/// then stays.
+fn read_piece(reader: &mut Reader<'_>, taken_back: &TakenBack) -> Result<Firm, CborError> {
+    if reader.array(2)? != 2 {
+        return Err(CborError::Value("a firm has a code and a content"));
+    }
+    let code = read_firm(reader)?;
+    let written = read_firm_state(&mut Reader::new(reader.bytes(usize::MAX)?));
+    let Some(before) = taken_back.part(code) else { return written };
+    let mut firm = read_firm_state(&mut Reader::new(before))?;
+    match written {
+        Ok(now) => {
+            firm.raise_counters(&now.counters());
+            firm.context_sequence = now.context_sequence;
+            firm.evidence = now.evidence;
+            firm.settled = now.settled;
+            firm.questions = now.questions;
+        }
+        Err(_) => firm.context_sequence = firm.context_sequence.saturating_add(NUMBERS_LEFT_OUT),
+    }
+    Ok(firm)
+}
+
 fn write_firm(writer: &mut Writer, firm: &Firm) {
-    writer.array(6);
+    writer.array(8);
     write_roots(writer, &firm.roots);
     writer.bytes(&cbor::encode(&firm.vendor));
     let keys: Vec<_> = firm.keys_after(&[]);
@@ -248,11 +325,15 @@ fn write_firm(writer: &mut Writer, firm: &Firm) {
     writer.uint(firm.context_sequence);
     writer.list(&firm.evidence, |w, piece| piece.write(w));
     firm.counters().write(writer);
+    writer.bool(firm.settled);
+    writer.list(&firm.questions, |w, question| question.write(w));
 }
 
 fn read_firm_state(reader: &mut Reader<'_>) -> Result<Firm, CborError> {
-    if reader.array(6)? != 6 {
-        return Err(CborError::Value("a firm has six parts"));
+    let parts = reader.array(8)?;
+    // Six in format 1.
+    if parts != 6 && parts != 8 {
+        return Err(CborError::Value("a firm has eight parts"));
     }
     let roots = read_roots(reader)?;
     let vendor = VendorState::decode(reader.bytes(MAX_STATE_BYTES)?)
@@ -261,7 +342,11 @@ fn read_firm_state(reader: &mut Reader<'_>) -> Result<Firm, CborError> {
     firm.keys = read_keys(reader)?.into_iter().collect();
     firm.context_sequence = reader.uint()?;
     firm.evidence = reader.list(MAX_EVIDENCE, Evidence::read)?;
-    firm.restore_counters(&DeviceCounters::read(reader)?);
+    firm.raise_counters(&DeviceCounters::read(reader)?);
+    if parts == 8 {
+        firm.settled = reader.bool()?;
+        firm.questions = reader.list(MAX_QUESTIONS, Question::read)?;
+    }
     Ok(firm)
 }
 
@@ -269,7 +354,7 @@ impl Replay for State {
     fn restore(&self, bytes: &[u8]) -> Result<Self, String> {
         // Not compared with its own encoding: the seal of the snapshot says that this program wrote it.
         let mut reader = Reader::new(bytes);
-        let state = Self::read(&mut reader).map_err(|error| error.to_string())?;
+        let state = Self::read_with(&mut reader, self.taken_back.clone()).map_err(|error| error.to_string())?;
         if state.device_key != self.device_key {
             return Err("it belongs to another device key".to_owned());
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use lictor_api::convert::timestamp;
 use lictor_api::server::v1 as wire;
 use lictor_api::server::v1::container_service_server::ContainerService;
 use lictor_api::types::v1::ContainerKind as WireKind;
+use lictor_clock::Timestamp;
 use lictor_licensing::access::Origin;
 use lictor_licensing::error::{ErrorCode, Problem};
 use tonic::{Request, Response, Status};
@@ -41,9 +43,15 @@ impl ContainerService for Containers {
     ) -> Result<Response<wire::ListContainersResponse>, Status> {
         local_only(&channel(&request)?, self.identity.network_server)?;
         let id: String = self.identity.container_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let containers =
-            self.ledger.read(move |keeper, _| view::containers(&keeper.state, &id)).await.map_err(|p| status(&p))?;
-        Ok(Response::new(wire::ListContainersResponse { containers, clock_suspect: false, proven_time: None }))
+        let listed = self.ledger.read(move |keeper, moment| {
+            let floor = keeper.state.time.floor(moment.boottime);
+            wire::ListContainersResponse {
+                containers: view::containers(&keeper.state, &id),
+                clock_suspect: keeper.state.time.is_suspect(moment),
+                proven_time: (floor > Timestamp::UNIX_EPOCH).then(|| timestamp(floor)),
+            }
+        });
+        listed.await.map(Response::new).map_err(|problem| status(&problem))
     }
 
     async fn create_container(
@@ -75,6 +83,7 @@ impl ContainerService for Containers {
         self.admin(&request)?;
         let request = request.into_inner();
         let firm = parse::firm_code(request.firm_code).map_err(|problem| status(&problem))?;
+        let challenge = parse::challenge(&request.challenge).map_err(|problem| status(&problem))?;
         let serial = crate::domain::serial(&self.identity.container_id);
         if !request.serial.is_empty() && request.serial != serial {
             return Err(status(&Problem::new(
@@ -85,7 +94,7 @@ impl ContainerService for Containers {
         }
         let (context, counter) = self
             .ledger
-            .change(move |writer, moment| writer.create_context(firm, moment))
+            .change(move |writer, moment| writer.create_context(firm, challenge, moment))
             .await
             .map_err(|problem| status(&problem))?;
         Ok(Response::new(wire::CreateContextResponse { context, serial, counter, kind: WireKind::Folder.into() }))
@@ -135,7 +144,7 @@ impl ContainerService for Containers {
         let firm_code = ask.firm_code;
         let explained = self
             .ledger
-            .read(move |keeper, moment| match keeper.explain(&ask, moment.now) {
+            .read(move |keeper, moment| match keeper.explain(&ask, moment) {
                 Ok((id, place)) => {
                     let license = keeper.state.firms.get(&firm_code).and_then(|firm| firm.licenses.get(&id));
                     let entry = license.and_then(|license| Some(view::entry(id, license, license.entries.get(place)?)));
@@ -150,15 +159,29 @@ impl ContainerService for Containers {
 
     async fn import_time(
         &self,
-        _: Request<lictor_api::server::v1::ImportTimeRequest>,
-    ) -> Result<Response<lictor_api::server::v1::ImportTimeResponse>, Status> {
-        Err(Status::unimplemented("ImportTime is not served yet"))
+        request: Request<wire::ImportTimeRequest>,
+    ) -> Result<Response<wire::ImportTimeResponse>, Status> {
+        self.admin(&request)?;
+        let request = request.into_inner();
+        let firm = parse::firm_code(request.firm_code).map_err(|problem| status(&problem))?;
+        let imported =
+            self.ledger.change(move |writer, moment| writer.import_time(firm, &request.statement, moment)).await;
+        let imported = imported.map_err(|problem| status(&problem))?;
+        Ok(Response::new(wire::ImportTimeResponse {
+            proven: Some(timestamp(imported.proven)),
+            was_suspect: imported.was_suspect,
+            is_suspect: imported.is_suspect,
+        }))
     }
 
     async fn create_time_nonce(
         &self,
-        _: Request<lictor_api::server::v1::CreateTimeNonceRequest>,
-    ) -> Result<Response<lictor_api::server::v1::CreateTimeNonceResponse>, Status> {
-        Err(Status::unimplemented("CreateTimeNonce is not served yet"))
+        request: Request<wire::CreateTimeNonceRequest>,
+    ) -> Result<Response<wire::CreateTimeNonceResponse>, Status> {
+        self.admin(&request)?;
+        let firm = parse::firm_code(request.get_ref().firm_code).map_err(|problem| status(&problem))?;
+        let nonce = self.ledger.change(move |writer, moment| writer.create_time_nonce(firm, moment)).await;
+        let nonce = nonce.map_err(|problem| status(&problem))?;
+        Ok(Response::new(wire::CreateTimeNonceResponse { nonce: nonce.to_vec() }))
     }
 }

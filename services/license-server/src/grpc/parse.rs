@@ -29,6 +29,11 @@ fn exactly<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N], Problem>
     bytes.try_into().map_err(|_| invalid(format!("{what} must have {N} bytes, not {}", bytes.len())))
 }
 
+/// A vendor's challenge, when there is one.
+pub(super) fn challenge(bytes: &[u8]) -> Result<Option<[u8; 32]>, Problem> {
+    if bytes.is_empty() { Ok(None) } else { exactly(bytes, "challenge").map(Some) }
+}
+
 fn name(text: String, what: &str) -> Result<String, Problem> {
     if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
         return Err(invalid(format!("{what} must be one plain line of at most {MAX_NAME_BYTES} bytes")));

@@ -3,7 +3,6 @@
 use lictor_api::convert::timestamp;
 use lictor_api::server::v1 as wire;
 use lictor_api::types::v1 as types;
-use lictor_clock::Timestamp;
 use lictor_licensing::decide::check_validity;
 use lictor_licensing::effective::{EffectiveEntry, Source};
 use lictor_licensing::id::LicenseId;
@@ -11,6 +10,7 @@ use lictor_licensing::item::Part;
 use lictor_licensing::options::OptionKind;
 use lictor_licensing::refusal::{Refusal, RefusalLine};
 
+use crate::domain::ask::Moment;
 use crate::domain::firm::License;
 use crate::domain::keeper::Keeper;
 use crate::domain::state::State;
@@ -150,8 +150,8 @@ pub(super) fn lease_chains(state: &State) -> Vec<wire::LeaseChain> {
 ///
 /// # Errors
 /// A phrase for `/ready`.
-pub(crate) fn could_grant(state: &State, now: Timestamp) -> Result<(), String> {
-    let now = state.effective(now);
+pub(crate) fn could_grant(state: &State, moment: Moment) -> Result<(), String> {
+    let now = state.effective(moment);
     if state.container.is_none() {
         return Err("there is no container yet: create one with a vendor's licence information file".to_owned());
     }

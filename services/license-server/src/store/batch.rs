@@ -4,7 +4,7 @@
 //! before it; so batches can be neither changed, left out, repeated nor put in another order. The checksum only tells
 //! damage apart quickly from a batch that was never finished.
 //!
-//! Layout: magic 8, version 2, spare 2, records 4, body length 4, first record's number 8, instance 16, previous seal 16,
+//! Layout: magic 8, version 2, oldest reader 2, records 4, body length 4, first record's number 8, instance 16, previous seal 16,
 //! nonce 24, body, CRC-32C 4. Numbers are little-endian.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
@@ -13,8 +13,11 @@ use thiserror::Error;
 
 /// How a batch begins; does not survive transport as text.
 pub const MAGIC: [u8; 8] = [0x9d, b'L', b'J', b'B', 0x0d, 0x0a, 0x1a, 0x0a];
-/// The layout that this program writes and the newest it reads.
-pub const VERSION: u16 = 1;
+/// The format that this program writes, of batches, snapshots and what is in them.
+pub const VERSION: u16 = 2;
+/// The oldest format whose programs can read what this one writes. Whoever knows only older ones refuses: going on without
+/// what it does not know would forget what was promised.
+pub const OLDEST_READER: u16 = 2;
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 84;
 /// Largest body: a whole update file with room for what comes with it.
@@ -29,6 +32,12 @@ pub type Seal = [u8; 16];
 
 /// The seal before the first batch of all.
 pub const FIRST_SEAL: Seal = [0; 16];
+
+/// Whether this program can read what states this format and this oldest reader.
+#[must_use]
+pub const fn can_read(version: u16, oldest_reader: u16) -> bool {
+    version <= VERSION || oldest_reader <= VERSION
+}
 
 /// Seals batches and snapshots with the state key.
 #[derive(Clone)]
@@ -122,7 +131,7 @@ pub fn encode(
     let mut bytes = Vec::with_capacity(HEADER_BYTES + size + 16 + CRC_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[0, 0]);
+    bytes.extend_from_slice(&OLDEST_READER.to_le_bytes());
     bytes.extend_from_slice(&length_u32(records.len()));
     bytes.extend_from_slice(&length_u32(size + 16));
     bytes.extend_from_slice(&position.next.to_le_bytes());
@@ -151,7 +160,7 @@ fn length_u32(length: usize) -> [u8; 4] {
 pub fn decode(sealer: &Sealer, position: Position, bytes: &[u8]) -> Result<Batch, BatchError> {
     let whole = whole(bytes).ok_or(BatchError::NotWhole)?;
     let version = u16::from_le_bytes(part(whole, 8));
-    if version != VERSION {
+    if !can_read(version, u16::from_le_bytes(part(whole, 10))) {
         return Err(BatchError::TooNew(version));
     }
     let first = u64::from_le_bytes(part(whole, 20));

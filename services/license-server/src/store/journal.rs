@@ -161,6 +161,29 @@ impl Journal {
         self.retire()
     }
 
+    /// Writes a file beside the journal, sealed with the same key: as a whole and durable, or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when there was no room. Any other error ends the use of this journal.
+    pub fn write_aside(&mut self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let nonce = (self.nonces)().map_err(StoreError::disk("draw random bytes"))?;
+        let bytes = snapshot::encode(&self.sealer, Position::START, &nonce, content);
+        write_whole(&*self.disk, name, &bytes).map_err(full_or("write a file beside the journal"))
+    }
+
+    /// Removes such a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// What the disk answers; it ends the use of this journal.
+    pub fn remove_aside(&mut self, name: &str) -> Result<(), StoreError> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::disk("remove a file beside the journal")(error))
+            }
+            _ => self.disk.sync_folder().map_err(StoreError::disk("sync the folder")),
+        }
+    }
+
     /// Where the next batch goes.
     #[must_use]
     pub const fn position(&self) -> Position {

@@ -6,6 +6,7 @@ pub mod folder;
 pub mod journal;
 pub mod keys;
 pub mod memory_disk;
+pub mod probation;
 pub mod snapshot;
 
 pub use disk::{Disk, DiskFile, FolderDisk};

@@ -1,14 +1,13 @@
 //! Snapshots: the whole state at one place of the journal, sealed with the state key.
 //!
-//! Layout: magic 8, version 2, spare 2, next record's number 8, seal of the last batch 16, nonce 24, body length 8, body,
+//! Layout: magic 8, version 2, oldest reader 2, next record's number 8, seal of the last batch 16, nonce 24, body length 8, body,
 //! CRC-32C 4. The file's name carries the same number; the newest two are kept.
 
 use thiserror::Error;
 
-use super::batch::{Position, Sealer};
+use super::batch::{OLDEST_READER, Position, Sealer, VERSION, can_read};
 
 const MAGIC: [u8; 8] = [0x9d, b'L', b'S', b'N', 0x0d, 0x0a, 0x1a, 0x0a];
-const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 68;
 const CRC_BYTES: usize = 4;
 
@@ -29,7 +28,7 @@ pub fn encode(sealer: &Sealer, position: Position, nonce: &[u8; 24], state: &[u8
     let mut bytes = Vec::with_capacity(HEADER_BYTES + state.len() + 16 + CRC_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[0, 0]);
+    bytes.extend_from_slice(&OLDEST_READER.to_le_bytes());
     bytes.extend_from_slice(&position.next.to_le_bytes());
     bytes.extend_from_slice(&position.seal);
     bytes.extend_from_slice(nonce);
@@ -54,7 +53,7 @@ pub fn decode(sealer: &Sealer, bytes: &[u8]) -> Result<(Position, Vec<u8>), Snap
         return Err(SnapshotError::Damaged);
     }
     let version = u16::from_le_bytes(part(content, 8));
-    if version != VERSION {
+    if !can_read(version, u16::from_le_bytes(part(content, 10))) {
         return Err(SnapshotError::TooNew(version));
     }
     let (header, body) = content.split_at(HEADER_BYTES);

@@ -1,11 +1,9 @@
-//! What administrators do: make the container, write contexts, import updates. Each step is durable before the next.
+//! What administrators do: make the container, write contexts. Each step is durable before the next.
 
-use lictor_license_file::apply::{self, Device, Import, Step};
 use lictor_license_file::context::{self, Context, Statement};
 use lictor_license_file::evidence::Evidence;
 use lictor_license_file::frame::{Frame, SectionType};
-use lictor_license_file::segment::Segment;
-use lictor_license_file::update::UpdateFile;
+use lictor_license_file::segment::Question;
 use lictor_license_file::{FileError, FileType, lif};
 use lictor_licensing::binding::{Binding, ContainerKind, may_live};
 use lictor_licensing::error::{ErrorCode, Problem};
@@ -29,25 +27,6 @@ pub struct Created {
     pub counter: u64,
     /// False when the firm was there already.
     pub created: bool,
-}
-
-/// What an import did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// Display name of the container.
-    pub serial: String,
-    /// The firm.
-    pub firm_code: FirmCode,
-    /// Counter before.
-    pub from: u64,
-    /// Counter after.
-    pub to: u64,
-    /// Segments that were applied.
-    pub applied: u32,
-    /// Segments that were there already.
-    pub skipped: u32,
-    /// The receipt for the vendor; empty when there was no room to number it.
-    pub receipt: Vec<u8>,
 }
 
 impl Writer {
@@ -105,26 +84,46 @@ impl Writer {
         Created { serial: self.serial(), firm_code, counter, created }
     }
 
-    fn serial(&self) -> String {
+    pub(super) fn serial(&self) -> String {
         self.keeper.state.container.as_ref().map(|container| container.serial.clone()).unwrap_or_default()
     }
 
-    /// Writes a context for a firm; its number is durable before it leaves.
+    /// Writes a context for a firm; its number is durable before it leaves, and so is the question that it asks when it
+    /// carries a challenge of the vendor.
     ///
     /// # Errors
     /// When the firm is not in the container, or the number cannot be made durable.
-    pub fn create_context(&mut self, firm_code: FirmCode, moment: Moment) -> Result<(Vec<u8>, u64), Problem> {
-        let file = self.context(firm_code, context::Reason::Request, moment)?;
+    pub fn create_context(
+        &mut self,
+        firm_code: FirmCode,
+        challenge: Option<[u8; 32]>,
+        moment: Moment,
+    ) -> Result<(Vec<u8>, u64), Problem> {
+        let file = self.context(firm_code, context::Reason::Request, challenge, moment)?;
         let counter = self.keeper.state.firms.get(&firm_code).map_or(0, |firm| firm.vendor.counter);
         Ok((file, counter))
     }
 
-    fn context(&mut self, firm_code: FirmCode, reason: context::Reason, moment: Moment) -> Result<Vec<u8>, Problem> {
+    pub(super) fn context(
+        &mut self,
+        firm_code: FirmCode,
+        reason: context::Reason,
+        challenge: Option<[u8; 32]>,
+        moment: Moment,
+    ) -> Result<Vec<u8>, Problem> {
         let firm = self.keeper.state.firms.get(&firm_code).ok_or_else(|| unknown_firm(firm_code))?;
         let sequence = firm.context_sequence + 1;
-        self.write(vec![Record::ContextNumbered { firm: firm_code, sequence }])?;
+        // What a rebase has settled leaves for the last time; it is gone as soon as the number is written.
+        let mut evidence = firm.evidence.clone();
+        let time = &self.keeper.state.time;
+        if time.is_suspect(moment) {
+            let piece = Evidence::Clock { floor: time.floor(moment.boottime), clock: moment.now };
+            lictor_license_file::evidence::keep(&mut evidence, piece);
+        }
         let mut device_nonce = [0; 16];
         getrandom::fill(&mut device_nonce).map_err(|_| internal("the licence server has no random bytes"))?;
+        let question = challenge.map(|challenge| Question { device_nonce, challenge });
+        self.write(vec![Record::ContextNumbered { firm: firm_code, sequence, question }])?;
         let serial = self.serial();
         let firm = self.keeper.state.firms.get(&firm_code).ok_or_else(|| unknown_firm(firm_code))?;
         let statement = Statement {
@@ -133,113 +132,19 @@ impl Writer {
             profile: &self.profile,
             root_version: firm.trusted.version(),
             sequence,
-            created_at: self.keeper.state.effective(moment.now),
+            created_at: self.keeper.state.effective(moment),
             device_nonce,
-            vendor_nonce: None,
+            vendor_nonce: challenge,
             counters: firm.counters(),
-            evidence: firm.evidence.clone(),
+            evidence,
         };
         Context::new(&firm.vendor, statement)
             .to_file(&self.secrets.signing)
             .map_err(|error| internal(&error.to_string()))
     }
 
-    /// Imports an update: verifies all of it first, then applies it segment by segment.
-    ///
-    /// # Errors
-    /// When the file is refused; nothing but kept evidence has changed then. When a later segment does not fit or the
-    /// disk is full, the steps before it hold, and the same file goes on from there.
-    pub fn import(&mut self, file: &[u8], moment: Moment) -> Result<Imported, Problem> {
-        let update = UpdateFile::read(file).map_err(|error| error.problem())?;
-        let firm_code = self.firm_of(&update)?;
-        let firm = self.keeper.state.firms.get(&firm_code).ok_or_else(|| unknown_firm(firm_code))?;
-        let from = firm.vendor.counter;
-        let device = Device { profile: &self.profile, sealing: &self.secrets.sealing };
-        let mut import = match apply::verify(file, device, &firm.trusted, &firm.vendor) {
-            Ok(import) => import,
-            Err(error) => {
-                self.keep_evidence(firm_code, &error);
-                return Err(error.problem());
-            }
-        };
-        if import.new_root().is_some() {
-            let roots = newer_roots(&firm.trusted, &update.roots)?;
-            self.write(vec![Record::RootsFollowed { firm: firm_code, roots }])?;
-        }
-        let stopped = self.apply(firm_code, &mut import, moment);
-        let results = import.results().to_vec();
-        let count = |verdict| {
-            let number = results.iter().filter(|result| result.verdict == verdict).count();
-            u32::try_from(number).unwrap_or(u32::MAX)
-        };
-        let applied = count(lictor_license_file::verdict::VerdictCode::Applied);
-        let skipped = count(lictor_license_file::verdict::VerdictCode::AlreadyApplied);
-        // What stops the first step stops the import; later on the steps that hold are worth a receipt.
-        stopped?;
-        let receipt = self
-            .context(firm_code, context::Reason::Receipt(results), moment)
-            .or_else(|problem| if self.is_full() { Ok(Vec::new()) } else { Err(problem) })?;
-        let to = self.keeper.state.firms.get(&firm_code).map_or(from, |firm| firm.vendor.counter);
-        Ok(Imported { serial: self.serial(), firm_code, from, to, applied, skipped, receipt })
-    }
-
-    /// The firm of an update: that of its segments, or for roots alone the one firm that they continue.
-    fn firm_of(&self, update: &UpdateFile<'_>) -> Result<FirmCode, Problem> {
-        if let Some(info) = update.info() {
-            return if info.container_id == self.profile.container_id() || self.keeper.state.container.is_none() {
-                Ok(info.firm_code)
-            } else {
-                Err(FileError::WrongContainer.problem())
-            };
-        }
-        let continued = self
-            .keeper
-            .state
-            .firms
-            .values()
-            .find(|firm| update.roots.iter().any(|root| firm.trusted.update(root).is_ok()));
-        continued
-            .map(|firm| firm.code())
-            .ok_or_else(|| FileError::Damaged("it brings nothing for this container").problem())
-    }
-
-    fn apply(&mut self, firm_code: FirmCode, import: &mut Import, moment: Moment) -> Result<(), Problem> {
-        while let Some(step) = import.next_step() {
-            let step = step.map_err(|error| error.problem())?;
-            let record = self.segment_record(firm_code, &step)?;
-            self.write(vec![record])?;
-            for record in self.keeper.end_orphans(firm_code, moment.now) {
-                self.lazy.push(record.to_bytes());
-                self.metrics.expired();
-            }
-            tracing::info!(firm = firm_code.get(), counter = step.to, note = step.note, "applied an update");
-        }
-        Ok(())
-    }
-
-    fn segment_record(&self, firm_code: FirmCode, step: &Step) -> Result<Record, Problem> {
-        let firm = self.keeper.state.firms.get(&firm_code).ok_or_else(|| unknown_firm(firm_code))?;
-        let issued_at = Segment::read(&step.segment).map_err(|error| error.problem())?.header().issued_at;
-        Ok(Record::SegmentApplied {
-            firm: firm_code,
-            state: step.state.encode().map_err(|error| error.problem())?,
-            keys: firm.keys_after(&step.keys),
-            issued_at,
-        })
-    }
-
-    /// A fork is worth remembering; everything else is forgotten.
-    fn keep_evidence(&mut self, firm_code: FirmCode, error: &FileError) {
-        let Some(evidence) = Evidence::from_refusal(error) else { return };
-        let known = self.keeper.state.firms.get(&firm_code).is_some_and(|firm| firm.evidence.contains(&evidence));
-        if !known {
-            // The refusal stands whether or not there is room to remember it.
-            let _ = self.write(vec![Record::EvidenceKept { firm: firm_code, evidence }]);
-        }
-    }
-
     /// Makes records durable, then takes them over: one batch.
-    fn write(&mut self, records: Vec<Record>) -> Result<(), Problem> {
+    pub(super) fn write(&mut self, records: Vec<Record>) -> Result<(), Problem> {
         let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
         self.append(&bytes).map_err(|error| match error {
             StoreError::Full(_) => no_space(),
@@ -252,6 +157,9 @@ impl Writer {
                 broken()
             })?;
         }
+        if !self.keeper.state.time.is_running() {
+            self.keeper.state.time.run(self.clock.boottime());
+        }
         Ok(())
     }
 }
@@ -262,7 +170,7 @@ fn lif_roots(file: &[u8]) -> Result<Vec<&[u8]>, Problem> {
 }
 
 /// Those of the documents that lead on from the trusted one.
-fn newer_roots(trusted: &TrustedRoot, documents: &[&[u8]]) -> Result<Vec<Vec<u8>>, Problem> {
+pub(super) fn newer_roots(trusted: &TrustedRoot, documents: &[&[u8]]) -> Result<Vec<Vec<u8>>, Problem> {
     let mut root = trusted.clone();
     let mut newer = Vec::new();
     for document in documents {
@@ -278,7 +186,7 @@ fn newer_roots(trusted: &TrustedRoot, documents: &[&[u8]]) -> Result<Vec<Vec<u8>
     Ok(newer)
 }
 
-fn unknown_firm(firm_code: FirmCode) -> Problem {
+pub(super) fn unknown_firm(firm_code: FirmCode) -> Problem {
     Problem::new(
         ErrorCode::NotFound,
         format!("firm {firm_code} is not in a container of this licence server"),
@@ -286,6 +194,6 @@ fn unknown_firm(firm_code: FirmCode) -> Problem {
     )
 }
 
-fn internal(what: &str) -> Problem {
+pub(super) fn internal(what: &str) -> Problem {
     Problem::new(ErrorCode::Internal, what, "look into the log of the licence server")
 }

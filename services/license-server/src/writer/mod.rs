@@ -5,22 +5,26 @@
 
 mod admin;
 mod handle;
+mod import;
+mod time;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use lictor_clock::{SharedClock, Timestamp, duration};
+use lictor_clock::SharedClock;
 use lictor_license_file::device::DeviceProfile;
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::id::SessionId;
 use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
-pub use admin::{Created, Imported};
+pub use admin::Created;
 use handle::{Answered, Command, Look};
 pub use handle::{Ledger, MAX_WAITING};
+pub use import::Imported;
+pub use time::TimeImported;
 
 use crate::domain::ask::{Answer, AskError, Moment};
 use crate::domain::keeper::{Keeper, Undo};
@@ -28,6 +32,7 @@ use crate::domain::record::Record;
 use crate::listen::Channel;
 use crate::metrics::Metrics;
 use crate::store::keys::Secrets;
+use crate::store::probation::Probation;
 use crate::store::{Journal, Replay as _, StoreError};
 
 /// Most records that one sync carries.
@@ -42,8 +47,6 @@ const CROWD: usize = 8;
 const TICK: Duration = Duration::from_millis(250);
 /// How often the time is noted.
 const TIME_NOTE: Duration = Duration::from_secs(60);
-/// A clock that runs further ahead than this of what was proven is not believed before a day of uptime.
-const MAX_LEAP: Duration = duration::hours(24);
 
 /// What the writer works with.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct Parts {
     pub clock: SharedClock,
     /// Counters.
     pub metrics: Metrics,
+    /// What goes back when the server does not start.
+    pub probation: Probation,
 }
 
 /// The writer.
@@ -70,8 +75,11 @@ pub struct Writer {
     profile: DeviceProfile,
     clock: SharedClock,
     metrics: Metrics,
-    started: Duration,
     time_noted: Duration,
+    suspect: bool,
+    nonces: time::Nonces,
+    /// What goes back when the server does not start with what was imported in its present life.
+    probation: Probation,
     /// Records that may be written with the next batch: their loss would only cost time.
     lazy: Vec<Vec<u8>>,
     batch: Batch,
@@ -102,7 +110,9 @@ pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std:
     let (sender, receiver) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let ledger = Ledger::new(sender, Arc::clone(&waiting));
-    let started = parts.clock.boottime();
+    let time_noted = parts.clock.boottime();
+    let mut parts = parts;
+    let lazy = parts.keeper.take_unwritten().iter().map(Record::to_bytes).collect();
     let mut writer = Writer {
         journal: parts.journal,
         keeper: parts.keeper,
@@ -110,9 +120,11 @@ pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std:
         profile: parts.profile,
         clock: parts.clock,
         metrics: parts.metrics,
-        started,
-        time_noted: started,
-        lazy: Vec::new(),
+        time_noted,
+        suspect: false,
+        nonces: time::Nonces::default(),
+        probation: parts.probation,
+        lazy,
         batch: Batch::default(),
         full: false,
         fatal: None,
@@ -183,7 +195,7 @@ impl Writer {
         match command {
             Command::Acquire { ask, reply } => {
                 self.expire(moment);
-                self.keeper.advance(ask.firm_code, ask.product_code, moment.now);
+                self.keeper.advance(ask.firm_code, ask.product_code, moment);
                 let answer = self.acquire(*ask, moment);
                 self.batch.answers.push((answer, reply));
             }
@@ -353,22 +365,30 @@ impl Writer {
     fn tick(&mut self) {
         let moment = self.moment();
         self.expire(moment);
-        if moment.boottime.saturating_sub(self.time_noted) >= TIME_NOTE {
+        let passed = moment.boottime.saturating_sub(self.time_noted);
+        if passed >= TIME_NOTE {
             self.time_noted = moment.boottime;
-            if let Some(at) = self.believable(moment) {
-                self.keeper.state.prove_time(at);
-                self.lazy.push(Record::TimeSeen { at }.to_bytes());
+            let time = &mut self.keeper.state.time;
+            if let Some(noted) = time.note(moment, passed) {
+                time.take_note(noted);
+                time.run(moment.boottime);
+                self.lazy.push(Record::TimeSeen(noted).to_bytes());
             }
+            self.tell_suspicion(moment);
         }
         self.flush_lazy();
     }
 
-    /// The time to note, when it moves the proven time forward and is no leap.
-    fn believable(&self, moment: Moment) -> Option<Timestamp> {
-        let floor = self.keeper.state.time_floor;
-        let small_step = moment.now <= floor.saturating_add(MAX_LEAP);
-        let long_up = moment.boottime.saturating_sub(self.started) >= MAX_LEAP;
-        (moment.now > floor && floor > Timestamp::UNIX_EPOCH && (small_step || long_up)).then_some(moment.now)
+    /// Says once when the clock begins or ceases to be suspect.
+    fn tell_suspicion(&mut self, moment: Moment) {
+        let suspect = self.keeper.state.time.is_suspect(moment);
+        if suspect && !self.suspect {
+            let proven = self.keeper.state.time.floor(moment.boottime);
+            tracing::warn!(clock = %moment.now, %proven, "the clock is not believed: dated licences are judged by the proven time");
+        } else if self.suspect && !suspect {
+            tracing::info!(clock = %moment.now, "the clock is believed again");
+        }
+        self.suspect = suspect;
     }
 
     fn flush_lazy(&mut self) {

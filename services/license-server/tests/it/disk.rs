@@ -1,23 +1,14 @@
 //! The writer on a disk that fills up and breaks: promises are kept, and none is given that cannot be.
 
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use lictor_clock::ManualClock;
-use lictor_license_file::RuntimeVersion;
-use lictor_license_file::device::DeviceProfile;
-use lictor_license_server::domain::ask::{Answer, Ask, Moment};
-use lictor_license_server::domain::keeper::Keeper;
+use lictor_license_server::domain::ask::{Answer, Ask};
 use lictor_license_server::domain::session::ClientNames;
-use lictor_license_server::domain::state::State;
-use lictor_license_server::metrics::Metrics;
-use lictor_license_server::settings::SessionTimes;
-use lictor_license_server::store::batch::Sealer;
-use lictor_license_server::store::keys::Secrets;
+use lictor_license_server::store::Replay as _;
 use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
-use lictor_license_server::store::{Journal, Replay as _};
-use lictor_license_server::writer::{self, Ledger, Parts};
+use lictor_license_server::writer::Ledger;
 use lictor_licensing::access::{AccessMode, Origin, Seats, Station};
 use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::feature::FeatureMap;
@@ -27,32 +18,8 @@ use lictor_signing::Signer as _;
 use crate::stage::vendor::{FIRM, Vendor, add, start_of_tests};
 
 /// A writer on a disk in memory, with the reason for which it gave up, if it did.
-fn start(disk: &MemoryDisk, is_new: bool) -> (Ledger, mpsc::Receiver<String>) {
-    let clock = ManualClock::new(start_of_tests()).shared();
-    let secrets = Arc::new(Secrets::load_or_make(disk, is_new).expect("keys"));
-    let nonces = Box::new(|| {
-        let mut nonce = [0; 24];
-        getrandom::fill(&mut nonce).map_err(std::io::Error::other)?;
-        Ok(nonce)
-    });
-    let sealer = Sealer::new(&secrets.state_key);
-    let empty = State::new(secrets.signing.public_key());
-    let (journal, state) = Journal::open(Box::new(disk.clone()), sealer, [1; 16], nonces, empty).expect("a journal");
-    let moment = Moment { now: clock.now(), boottime: clock.boottime() };
-    let keeper = Keeper::new(state, SessionTimes::default(), semver::Version::new(1, 0, 0), moment);
-    let profile = DeviceProfile {
-        keys: secrets.device_keys(),
-        kind: ContainerKind::Folder,
-        virtual_machine: false,
-        runtime: RuntimeVersion::new(0, 1, 0),
-    };
-    let metrics = Metrics::new(&lictor_telemetry::Metrics::new());
-    let (failed, failure) = mpsc::channel();
-    let parts = Parts { journal, keeper, secrets, profile, clock, metrics };
-    let ledger = writer::start(parts, move |reason| {
-        let _ = failed.send(reason);
-    });
-    (ledger.expect("a thread"), failure)
+fn start(disk: &MemoryDisk) -> (Ledger, mpsc::Receiver<String>) {
+    crate::stage::memory::start(disk, &ManualClock::new(start_of_tests()))
 }
 
 async fn filled(ledger: &Ledger, seats: u32) -> Vendor {
@@ -64,13 +31,13 @@ async fn filled(ledger: &Ledger, seats: u32) -> Vendor {
         .expect("created");
     let firm = vendor.firm;
     let (context, _) =
-        ledger.change(move |writer, moment| writer.create_context(firm, moment)).await.expect("a context");
+        ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await.expect("a context");
     let update = vendor.update(&context, vec![add(1, 201, seats)]);
     ledger.change(move |writer, moment| writer.import(&update, moment)).await.expect("imported");
     vendor
 }
 
-fn ask(number: u8) -> Ask {
+pub(crate) fn ask(number: u8) -> Ask {
     Ask {
         request_id: [number; 16],
         asked: [number; 32],
@@ -95,7 +62,7 @@ async fn snapshot(ledger: &Ledger) -> Vec<u8> {
 #[tokio::test]
 async fn what_is_replayed_is_what_was_there() {
     let disk = MemoryDisk::new();
-    let (ledger, _failure) = start(&disk, true);
+    let (ledger, _failure) = start(&disk);
     filled(&ledger, 100).await;
     for number in 0..40 {
         assert!(matches!(ledger.acquire(ask(number)).await, Ok(Answer::Granted(_))));
@@ -103,10 +70,10 @@ async fn what_is_replayed_is_what_was_there() {
     let before = snapshot(&ledger).await;
     ledger.stop().await;
     disk.restart(Unsynced::Lost);
-    let (ledger, _failure) = start(&disk, false);
+    let (ledger, _failure) = start(&disk);
     assert_eq!(snapshot(&ledger).await, before, "from journal records");
     ledger.stop().await;
-    let (ledger, _failure) = start(&disk, false);
+    let (ledger, _failure) = start(&disk);
     assert_eq!(snapshot(&ledger).await, before, "from a snapshot");
     ledger.stop().await;
 }
@@ -114,12 +81,12 @@ async fn what_is_replayed_is_what_was_there() {
 #[tokio::test]
 async fn a_full_disk_refuses_seats_and_updates_and_recovers_without_a_restart() {
     let disk = MemoryDisk::new();
-    let (ledger, failure) = start(&disk, true);
+    let (ledger, failure) = start(&disk);
     let mut vendor = filled(&ledger, 2).await;
     assert!(matches!(ledger.acquire(ask(1)).await, Ok(Answer::Granted(_))));
     let firm = vendor.firm;
     let (context, _) =
-        ledger.change(move |writer, moment| writer.create_context(firm, moment)).await.expect("a context");
+        ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await.expect("a context");
     let update = vendor.update(&context, vec![add(2, 202, 1)]);
 
     disk.fail_at(0, Fault::Full);
@@ -141,7 +108,7 @@ async fn a_full_disk_refuses_seats_and_updates_and_recovers_without_a_restart() 
 #[tokio::test]
 async fn a_broken_disk_ends_the_writer_and_nothing_is_acknowledged_after_it() {
     let disk = MemoryDisk::new();
-    let (ledger, failure) = start(&disk, true);
+    let (ledger, failure) = start(&disk);
     filled(&ledger, 5).await;
     assert!(matches!(ledger.acquire(ask(1)).await, Ok(Answer::Granted(_))));
     // The write goes well, the sync does not.
@@ -151,7 +118,7 @@ async fn a_broken_disk_ends_the_writer_and_nothing_is_acknowledged_after_it() {
     assert!(reason.await.expect("joined").expect("a reason").contains("sync the journal"));
     ledger.acquire(ask(3)).await.expect_err("the writer has ended");
     disk.restart(Unsynced::Lost);
-    let (ledger, _failure) = start(&disk, false);
+    let (ledger, _failure) = start(&disk);
     assert_eq!(ledger.read(|keeper, _| keeper.state.sessions.len()).await.expect("a look"), 1);
 }
 
@@ -161,11 +128,13 @@ async fn an_import_cut_by_a_crash_at_any_operation_stops_at_a_segment_and_goes_o
     for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Half] {
         for at in 0.. {
             let disk = MemoryDisk::new();
-            let (ledger, _failure) = start(&disk, true);
+            let (ledger, _failure) = start(&disk);
             let mut vendor = filled(&ledger, 2).await;
             let firm = vendor.firm;
-            let (context, _) =
-                ledger.change(move |writer, moment| writer.create_context(firm, moment)).await.expect("a context");
+            let (context, _) = ledger
+                .change(move |writer, moment| writer.create_context(firm, None, moment))
+                .await
+                .expect("a context");
             let single: Vec<Vec<u8>> =
                 (2..=4).map(|number| vendor.update(&context, vec![add(number, 201, 1)])).collect();
             let parts: Vec<&[u8]> = single.iter().map(Vec::as_slice).collect();
@@ -176,7 +145,7 @@ async fn an_import_cut_by_a_crash_at_any_operation_stops_at_a_segment_and_goes_o
             let told = ledger.change(move |writer, moment| writer.import(&file, moment)).await;
             ledger.stop().await;
             disk.restart(unsynced);
-            let (ledger, _failure) = start(&disk, false);
+            let (ledger, _failure) = start(&disk);
             let (counter, entries) = ledger
                 .read(move |keeper, _| {
                     let state = &keeper.state.firms[&firm].vendor;

@@ -248,3 +248,28 @@ fn after_a_failed_sync_nothing_more_is_acknowledged() {
         assert!(state.0.len() >= acknowledged && state.0.len() <= acknowledged + 1, "broken at {at}");
     }
 }
+
+#[test]
+fn an_older_server_refuses_the_folder_of_a_newer_one_and_names_its_format() {
+    let (disk, journal) = written(2);
+    let snapshot = disk.list().expect("listed").into_iter().find(|name| name.starts_with("snapshot-"));
+    for name in [snapshot.expect("a snapshot"), journal] {
+        let copy = disk.copy();
+        // Format and oldest reader of a later version; the checksum covers both.
+        copy.tamper(&name, |bytes| {
+            bytes[8..12].copy_from_slice(&[9, 0, 9, 0]);
+            let end = if name.starts_with("journal-") { bytes.len() / 2 - 4 } else { bytes.len() - 4 };
+            let checksum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+            bytes[end..end + 4].copy_from_slice(&checksum);
+        });
+        let before = copy.read(&name).expect("read");
+        match open(&copy) {
+            Err(StoreError::TooNew { format: 9, .. }) => {}
+            other => panic!("{name}: {:?}", other.map(|(_, state)| state)),
+        }
+        assert_eq!(copy.read(&name).expect("read"), before, "nothing of it is touched");
+    }
+    assert!(batch::can_read(batch::VERSION, batch::OLDEST_READER) && batch::can_read(1, 0));
+    assert!(batch::can_read(batch::VERSION + 1, batch::VERSION), "a later format may say that it can still be read");
+    assert!(!batch::can_read(batch::VERSION + 1, batch::VERSION + 1));
+}

@@ -69,6 +69,12 @@ impl TestServer {
         self.containers.create_context(request).await.expect("a context").into_inner().context
     }
 
+    /// A context that carries a challenge of the vendor.
+    pub(crate) async fn challenged(&mut self, firm_code: u32, challenge: [u8; 32]) -> Vec<u8> {
+        let request = CreateContextRequest { firm_code, serial: String::new(), challenge: challenge.to_vec() };
+        self.containers.create_context(request).await.expect("a context").into_inner().context
+    }
+
     pub(crate) async fn import(&mut self, update: &[u8]) -> Result<ImportUpdateResponse, tonic::Status> {
         let request = ImportUpdateRequest { update: update.to_vec() };
         self.containers.import_update(request).await.map(tonic::Response::into_inner)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lictor_clock::Timestamp;
 use lictor_key_store::MemorySigner;
-use lictor_license_file::issue::{Terms, plan, sign_payload};
+use lictor_license_file::device::DeviceCounters;
+use lictor_license_file::issue::{Terms, plan, plan_rebase, sign_payload, sign_rebase};
 use lictor_license_file::lif::{self, LicenseInformation};
 use lictor_license_file::segment::Operation;
 use lictor_license_file::state::VendorState;
@@ -13,7 +14,9 @@ use lictor_licensing::binding::{Binding, Bindings};
 use lictor_licensing::id::{FirmCode, LicenseId, ProductCode};
 use lictor_licensing::item::{ModuleItem, ProductItem};
 use lictor_licensing::options::{Options, Quantity};
-use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role, RoleRule, RootDocument, Signer as _, TrustedRoot};
+use lictor_signing::{
+    Envelope, LeaseCertificate, LeaseLimits, Role, RoleRule, RootDocument, Signer as _, TimeStatement, TrustedRoot,
+};
 
 pub(crate) const FIRM: u32 = 5_010;
 
@@ -28,6 +31,10 @@ pub(crate) struct Vendor {
     pub(crate) trusted: TrustedRoot,
     issue: MemorySigner,
     certifier: MemorySigner,
+    support: MemorySigner,
+    time: MemorySigner,
+    /// When the next updates are issued.
+    pub(crate) issues_at: Timestamp,
     /// What this vendor believes of each container, by its id.
     states: BTreeMap<[u8; 32], VendorState>,
     issued: u64,
@@ -38,7 +45,7 @@ impl Vendor {
     pub(crate) fn new(firm: u32, seed: u8) -> Self {
         let signer =
             |role: u8| MemorySigner::from_seed(&[seed.wrapping_mul(16).wrapping_add(role).wrapping_add(1); 32]);
-        let (root, issue, certifier) = (signer(0), signer(1), signer(2));
+        let (root, issue, certifier, support, time) = (signer(0), signer(1), signer(2), signer(3), signer(4));
         let document = RootDocument {
             firm_code: firm,
             name: "Test vendor".to_owned(),
@@ -48,12 +55,25 @@ impl Vendor {
                 (Role::Root, RoleRule::single(root.public_key())),
                 (Role::Issue, RoleRule::single(issue.public_key())),
                 (Role::LeaseCertifier, RoleRule::single(certifier.public_key())),
+                (Role::Support, RoleRule::single(support.public_key())),
+                (Role::Time, RoleRule::single(time.public_key())),
             ]),
         };
         let root_document = Envelope::seal(&document, &[&root]).expect("signed").to_bytes();
         let trusted = TrustedRoot::trust(&root_document).expect("a sound root");
         let firm = FirmCode::new(firm).expect("a firm code");
-        Self { firm, root_document, trusted, issue, certifier, states: BTreeMap::new(), issued: 0 }
+        Self {
+            firm,
+            root_document,
+            trusted,
+            issue,
+            certifier,
+            support,
+            time,
+            issues_at: start_of_tests(),
+            states: BTreeMap::new(),
+            issued: 0,
+        }
     }
 
     pub(crate) fn lif(&self) -> Vec<u8> {
@@ -83,6 +103,55 @@ impl Vendor {
         Envelope::seal(&certificate, &[&self.certifier]).expect("certified").to_bytes()
     }
 
+    fn terms(&mut self) -> Terms {
+        self.issued += 1;
+        let mut seal_seed = [7; 32];
+        seal_seed[..8].copy_from_slice(&self.issued.to_be_bytes());
+        Terms {
+            issued_at: self.issues_at,
+            min_runtime: RuntimeVersion::new(0, 1, 0),
+            note: format!("update {}", self.issued),
+            seal_seed,
+        }
+    }
+
+    /// A rebase that answers the context, with operations on what this vendor believes of its container.
+    pub(crate) fn rebase(&mut self, context_file: &[u8], operations: &[Operation], floor: &DeviceCounters) -> Vec<u8> {
+        let context = context::read(context_file).expect("a context").context;
+        let id = context.container_id();
+        let state = self.states.get(&id.0).expect("a container that was updated before").clone();
+        let answers = context.question().expect("a context with a challenge");
+        let (profile, terms) = (context.profile(), self.terms());
+        let planned =
+            plan_rebase(&state, &profile, &self.trusted, operations, answers, &BTreeMap::new(), floor, &terms)
+                .expect("planned");
+        let segment = sign_rebase(&planned.payload, &[&self.support]).expect("signed");
+        self.states.insert(id.0, planned.predicted);
+        update::build(&[], &[segment]).expect("an update")
+    }
+
+    /// What the time role says to a nonce.
+    pub(crate) fn say_time(&self, nonce: &[u8], time: Timestamp) -> Vec<u8> {
+        let statement = TimeStatement::new(self.firm.get(), nonce, time).expect("a good nonce");
+        Envelope::seal(&statement, &[&self.time]).expect("signed").to_bytes()
+    }
+
+    /// The same under the issue key, which may not say the time.
+    pub(crate) fn say_time_wrongly(&self, nonce: &[u8], time: Timestamp) -> Vec<u8> {
+        let statement = TimeStatement::new(self.firm.get(), nonce, time).expect("a good nonce");
+        Envelope::seal(&statement, &[&self.issue]).expect("signed").to_bytes()
+    }
+
+    /// A copy that forgets what it does from here on, as a database that is restored does.
+    pub(crate) fn states_of(&self) -> BTreeMap<[u8; 32], VendorState> {
+        self.states.clone()
+    }
+
+    /// Goes back to what was believed then.
+    pub(crate) fn restore(&mut self, states: BTreeMap<[u8; 32], VendorState>) {
+        self.states = states;
+    }
+
     /// The next update for the container of a context: certifies its lease key first if that is not done yet.
     pub(crate) fn update(&mut self, context_file: &[u8], mut operations: Vec<Operation>) -> Vec<u8> {
         let context = context::read(context_file).expect("a context").context;
@@ -93,15 +162,7 @@ impl Vendor {
             let certificate = self.certify(id.0, context.keys.lease);
             operations.insert(0, Operation::CertifyLeaseKey { certificate });
         }
-        self.issued += 1;
-        let mut seal_seed = [7; 32];
-        seal_seed[..8].copy_from_slice(&self.issued.to_be_bytes());
-        let terms = Terms {
-            issued_at: start_of_tests(),
-            min_runtime: RuntimeVersion::new(0, 1, 0),
-            note: format!("update {}", self.issued),
-            seal_seed,
-        };
+        let terms = self.terms();
         let planned = plan(&state, &context.profile(), &self.trusted, operations, &terms).expect("planned");
         let segment = sign_payload(&planned.payload, &[&self.issue]).expect("signed");
         self.states.insert(id.0, planned.predicted);
@@ -127,6 +188,13 @@ pub(crate) fn options(product: u32, seats: Option<u32>) -> Options {
 /// Adds a licence of `seats` seats of a product.
 pub(crate) fn add(number: u128, product: u32, seats: u32) -> Operation {
     add_item(number, options(product, Some(seats)), Vec::new(), seats)
+}
+
+/// Gives a licence other options and another number of seats.
+pub(crate) fn replace(number: u128, options: Options, seats: u32) -> Operation {
+    let item = ProductItem::new(options, Vec::new()).expect("an item");
+    let item = product_item::encode(&item).expect("encoded");
+    Operation::ReplaceEntry { license: license(number), item, quantity: seats }
 }
 
 /// Adds a licence of an item.
