@@ -39,9 +39,19 @@ pub struct Announcement {
 
 /// Writes the event into the outbox as part of `tx`, with the trace of the current span.
 pub async fn announce(tx: &mut Tx, announcement: Announcement) -> Result<(), StorageError> {
+    outbox::append(tx, &row(announcement, lictor_telemetry::current_traceparent())).await
+}
+
+/// Writes several events into the outbox as part of `tx`, in their order, with few statements. Each brings the trace that
+/// it belongs to, because one transaction may carry the changes of many callers.
+pub async fn announce_all(tx: &mut Tx, announcements: Vec<(Announcement, Option<String>)>) -> Result<(), StorageError> {
+    let rows: Vec<_> = announcements.into_iter().map(|(announcement, trace)| row(announcement, trace)).collect();
+    outbox::append_all(tx, &rows).await
+}
+
+fn row(announcement: Announcement, traceparent: Option<String>) -> NewEvent {
     let Announcement { id, source, subject, aggregate_sequence, firm_code, time, data } = announcement;
     let kind = event_type(&data);
-    let traceparent = lictor_telemetry::current_traceparent();
     let event = Event {
         id: id.clone(),
         r#type: kind.to_owned(),
@@ -54,7 +64,7 @@ pub async fn announce(tx: &mut Tx, announcement: Announcement) -> Result<(), Sto
         firm_code,
         data: Some(data),
     };
-    let row = NewEvent {
+    NewEvent {
         id,
         kind: kind.to_owned(),
         aggregate: subject,
@@ -62,8 +72,7 @@ pub async fn announce(tx: &mut Tx, announcement: Announcement) -> Result<(), Sto
         payload: event.encode_to_vec(),
         traceparent,
         occurred_at: time,
-    };
-    outbox::append(tx, &row).await
+    }
 }
 
 /// The type of an event, `lictor.<noun>.<past verb>.v1`; also its routing key.

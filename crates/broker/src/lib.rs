@@ -83,5 +83,5 @@ pub mod topology;
 pub use broker::{Broker, RabbitOptions};
 pub use cursor::{Cursor, follow};
 pub use error::{BrokerError, PublishError, Refused};
-pub use event::{Announcement, announce, event_type, list_events};
+pub use event::{Announcement, announce, announce_all, event_type, list_events};
 pub use relay::relay;

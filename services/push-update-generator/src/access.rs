@@ -10,7 +10,12 @@ use lictor_auth::{
 pub static ACCESS: AccessTable = &[
     ("/lictor.update.v1.VendorService/InitVendor", AnyOf(&[Admin])),
     ("/lictor.update.v1.VendorService/GetVendor", AnyOf(&[Admin, Support, Auditor])),
+    ("/lictor.update.v1.VendorService/GetRoot", AnyOf(&[Admin, Support, Auditor])),
+    ("/lictor.update.v1.VendorService/ProposeRoot", AnyOf(&[Admin])),
+    ("/lictor.update.v1.VendorService/SignRoot", AnyOf(&[Admin])),
+    ("/lictor.update.v1.VendorService/InstallRoot", AnyOf(&[Admin])),
     ("/lictor.update.v1.VendorService/CreateLif", AnyOf(&[Admin, ProductManager, Support])),
+    ("/lictor.update.v1.VendorService/ReplayArchive", AnyOf(&[Admin])),
     ("/lictor.update.v1.ContainerService/ListContainers", AnyOf(&[Admin, Support, BackOffice, Auditor])),
     ("/lictor.update.v1.ContainerService/GetContainer", AnyOf(&[Admin, Support, BackOffice, Auditor, Service])),
     ("/lictor.update.v1.UpdateService/TakeContext", AnyOf(&[Service, Admin, Support])),

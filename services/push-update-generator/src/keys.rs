@@ -1,11 +1,12 @@
 //! The keys of the firms: one per role, and one that all product keys come from. Nothing else in the system holds them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lictor_key_store::{FileKeyStore, KeyStoreError};
+use lictor_clock::Timestamp;
+use lictor_key_store::{FileKeyStore, KeyStore, KeyStoreError};
 use lictor_license_file::segment::ProductKey;
 use lictor_licensing::id::{FirmCode, ProductCode};
 use lictor_signing::{PublicKey, Role, Signer, SignerError, TrustedRoot};
@@ -14,8 +15,10 @@ use zeroize::Zeroizing;
 
 /// The roles that get a key when a firm is made. `policy` stays empty until a second signature is asked for.
 pub const ROLES: [Role; 5] = [Role::Root, Role::Issue, Role::Time, Role::Support, Role::LeaseCertifier];
-/// Which generation of keys is used.
-const NUMBER: u32 = 1;
+/// The generation of keys that a firm begins with.
+const FIRST: u32 = 1;
+/// Most keys that one role of a firm ever gets here.
+const MOST_GENERATIONS: u32 = 9_999;
 /// What the product key's own key signs, once per start.
 const SECRET_MESSAGE: &[u8] = b"lictor-firm-secret-v1";
 
@@ -55,16 +58,28 @@ impl std::fmt::Debug for ProductSecret {
     }
 }
 
-/// Signers by firm and role. Cheap to clone.
+/// The signers whose signatures together meet a role's threshold.
+#[derive(Clone)]
+pub struct Signers(Vec<Arc<dyn Signer>>);
+
+impl Signers {
+    /// As those who sign take them.
+    #[must_use]
+    pub fn refs(&self) -> Vec<&dyn Signer> {
+        self.0.iter().map(|signer| &**signer).collect()
+    }
+}
+
+/// Signers by their public keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
-    store: FileKeyStore,
+    store: KeyStore,
     cache: Arc<Mutex<Cache>>,
 }
 
 #[derive(Default)]
 struct Cache {
-    signers: HashMap<(FirmCode, Role), Arc<dyn Signer>>,
+    held: HashMap<[u8; PublicKey::LENGTH], Arc<dyn Signer>>,
     secrets: HashMap<FirmCode, ProductSecret>,
     roots: HashMap<FirmCode, Arc<TrustedRoot>>,
 }
@@ -78,35 +93,102 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     /// Keys in this store.
     #[must_use]
-    pub fn new(store: FileKeyStore) -> Self {
-        Self { store, cache: Arc::default() }
+    pub fn new(store: impl Into<KeyStore>) -> Self {
+        Self { store: store.into(), cache: Arc::default() }
     }
 
-    /// Makes the keys of a firm that are not there yet, and gives the public halves. Blocks on the disk.
+    /// Makes the keys of a firm that are not there yet, and gives the public halves. Blocks on the store.
     ///
     /// # Errors
     /// When one cannot be made or read. Those that were made stay and are used by the next try.
     pub fn make(&self, firm: FirmCode) -> Result<BTreeMap<Role, PublicKey>, KeyStoreError> {
+        self.make_roles(firm, &ROLES)
+    }
+
+    /// The same for some of the roles: a firm whose root keys people hold gets no other one.
+    ///
+    /// # Errors
+    /// As [`Keys::make`].
+    pub fn make_roles(&self, firm: FirmCode, roles: &[Role]) -> Result<BTreeMap<Role, PublicKey>, KeyStoreError> {
         self.store.load_or_generate(&secret_name(firm))?;
         let mut public = BTreeMap::new();
-        for role in ROLES {
-            let signer = self.store.load_or_generate(&role_name(firm, role))?;
-            public.insert(role, signer.public_key());
+        for role in roles {
+            let signer = self.store.load_or_generate(&role_name(firm, *role, FIRST))?;
+            public.insert(*role, signer.public_key());
         }
         Ok(public)
     }
 
-    /// The signer of a role. Reads the disk the first time.
+    /// Makes a key that no root document ever named: a new generation of the role. One that an earlier try left behind
+    /// is taken first. Blocks on the store.
     ///
     /// # Errors
-    /// When the key is not there or cannot be read.
-    pub fn signer(&self, firm: FirmCode, role: Role) -> Result<Arc<dyn Signer>, SignerError> {
-        if let Some(signer) = self.lock().signers.get(&(firm, role)) {
-            return Ok(Arc::clone(signer));
+    /// When it cannot be made, or all numbers are taken.
+    pub fn make_next(
+        &self,
+        firm: FirmCode,
+        role: Role,
+        named: &BTreeSet<[u8; PublicKey::LENGTH]>,
+    ) -> Result<PublicKey, KeyStoreError> {
+        let held: BTreeMap<String, PublicKey> = self.store.keys()?.into_iter().collect();
+        for number in FIRST..=MOST_GENERATIONS {
+            let name = role_name(firm, role, number);
+            match held.get(&name) {
+                Some(key) if named.contains(key.as_bytes()) => {}
+                Some(key) => return Ok(*key),
+                None => return Ok(self.store.load_or_generate(&name)?.public_key()),
+            }
         }
-        let signer: Arc<dyn Signer> = Arc::new(self.store.load(&role_name(firm, role)).map_err(unavailable)?);
-        self.lock().signers.insert((firm, role), Arc::clone(&signer));
-        Ok(signer)
+        Err(KeyStoreError::Refused(format!("the {role} role of firm {firm} has had {MOST_GENERATIONS} keys")))
+    }
+
+    /// The keys among `wanted` that the store holds. Blocks on the store.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn held(&self, wanted: &[PublicKey]) -> Result<Vec<PublicKey>, KeyStoreError> {
+        let held: BTreeSet<_> = self.store.keys()?.into_iter().map(|(_, key)| *key.as_bytes()).collect();
+        Ok(wanted.iter().filter(|key| held.contains(key.as_bytes())).copied().collect())
+    }
+
+    /// Signers enough for the threshold of a role, each of them in the root document and valid at `at`. Of several the
+    /// one that is valid longest comes first. Blocks on the store for keys that it did not use before.
+    ///
+    /// # Errors
+    /// When too few are held or valid, or the store does not answer. No other key ever takes their place.
+    pub fn signers(&self, root: &TrustedRoot, role: Role, at: Timestamp) -> Result<Signers, SignerError> {
+        let firm = root.firm_code();
+        let lacking = |text: String| SignerError::Unavailable(text);
+        let rule = root.document().roles.get(&role);
+        let rule = rule.ok_or_else(|| lacking(format!("the root document of firm {firm} names no {role} key")))?;
+        let needed = rule.threshold as usize;
+        let mut valid: Vec<_> = rule.keys.iter().filter(|entry| entry.valid_at(at)).collect();
+        if valid.len() < needed {
+            return Err(lacking(format!("no {role} key of firm {firm} is valid at {at}")));
+        }
+        valid.sort_by_key(|entry| std::cmp::Reverse(entry.not_after.map_or(i64::MAX, Timestamp::as_micros)));
+        let mut signers = Vec::with_capacity(needed);
+        for entry in valid {
+            signers.extend(self.find(&entry.key).map_err(unavailable)?);
+            if signers.len() == needed {
+                return Ok(Signers(signers));
+            }
+        }
+        Err(lacking(format!("the key store holds too few {role} keys of firm {firm}")))
+    }
+
+    /// The signer of a public key, if the store holds it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn find(&self, key: &PublicKey) -> Result<Option<Arc<dyn Signer>>, KeyStoreError> {
+        if let Some(signer) = self.lock().held.get(key.as_bytes()) {
+            return Ok(Some(Arc::clone(signer)));
+        }
+        let Some((name, _)) = self.store.keys()?.into_iter().find(|(_, held)| held == key) else { return Ok(None) };
+        let signer = self.store.load(&name)?;
+        self.lock().held.insert(*key.as_bytes(), Arc::clone(&signer));
+        Ok(Some(signer))
     }
 
     /// The secret behind the firm's product keys: a signature of a key that signs nothing else. So it can sit in
@@ -128,21 +210,29 @@ impl Keys {
         Ok(secret)
     }
 
-    /// Whether segments of a firm can be signed so that its containers accept them. Reads the disk every time.
+    /// Whether segments of a firm can be signed at `now` so that its containers accept them. Asks the store every time.
     ///
     /// # Errors
     /// One phrase that says why not.
-    pub fn can_issue(&self, root: &TrustedRoot) -> Result<(), String> {
+    pub fn can_issue(&self, root: &TrustedRoot, now: Timestamp) -> Result<(), String> {
         let firm = root.firm_code();
+        let held = self.store.keys().map_err(|error| {
+            tracing::warn!(%error, firm, "key store not usable");
+            match error {
+                KeyStoreError::Unavailable(_) => "the key agent does not answer".to_owned(),
+                other => other.to_string(),
+            }
+        })?;
         for role in [Role::Issue, Role::LeaseCertifier] {
-            let name = FileKeyStore::role_key_name(firm, role, NUMBER);
-            let signer = self.store.load(&name).map_err(|error| {
-                tracing::warn!(%error, firm, role = role.name(), "key not usable");
-                format!("the {role} key of firm {firm} cannot be read")
-            })?;
-            let named = root.document().roles.get(&role);
-            if !named.is_some_and(|rule| rule.keys.iter().any(|entry| entry.key == signer.public_key())) {
-                return Err(format!("the {role} key of firm {firm} is not the one in its root document"));
+            let rule = root.document().roles.get(&role);
+            let rule = rule.ok_or_else(|| format!("the root document of firm {firm} names no {role} key"))?;
+            let valid: Vec<_> = rule.keys.iter().filter(|entry| entry.valid_at(now)).collect();
+            if valid.len() < rule.threshold as usize {
+                return Err(format!("no {role} key of firm {firm} is valid any more"));
+            }
+            let usable = valid.iter().filter(|entry| held.iter().any(|(_, key)| *key == entry.key)).count();
+            if usable < rule.threshold as usize {
+                return Err(format!("the {role} key of firm {firm} is not in the key store, or cannot be read"));
             }
         }
         Ok(())
@@ -166,16 +256,19 @@ impl Keys {
     }
 }
 
-fn role_name(firm: FirmCode, role: Role) -> String {
-    FileKeyStore::role_key_name(firm.get(), role, NUMBER)
+fn role_name(firm: FirmCode, role: Role, number: u32) -> String {
+    FileKeyStore::role_key_name(firm.get(), role, number)
 }
 
 fn secret_name(firm: FirmCode) -> String {
-    format!("firm-{firm}-products-{NUMBER}")
+    format!("firm-{firm}-products-{FIRST}")
 }
 
-fn unavailable(error: KeyStoreError) -> SignerError {
-    SignerError::Unavailable(error.to_string())
+pub(crate) fn unavailable(error: KeyStoreError) -> SignerError {
+    match error {
+        KeyStoreError::Unavailable(text) => SignerError::Unavailable(text),
+        other => SignerError::Unavailable(other.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -81,3 +81,34 @@ pub(crate) fn unknown_container() -> Problem {
         "send a context of it first, or check its serial",
     )
 }
+
+/// The tables are older than the archive.
+#[must_use]
+pub(crate) fn replay_needed() -> Problem {
+    Problem::new(
+        ErrorCode::ReplayNeeded,
+        "the database is older than the archive of what was issued, so nothing is issued",
+        "bring the database up with: lictor vendor replay",
+    )
+}
+
+/// The archive holds something else in this place.
+#[must_use]
+pub(crate) fn other_in_archive(what: &str) -> Problem {
+    tracing::error!(what, "the archive and the database differ; nothing is overwritten");
+    Problem::new(
+        ErrorCode::Internal,
+        format!("another {what} lies in the archive than in the database"),
+        "stop this service, find out which of its databases was put back or swapped, then run: lictor vendor replay",
+    )
+}
+
+/// A rebase was issued for this context already, under another name.
+#[must_use]
+pub(crate) fn challenge_spent() -> Problem {
+    Problem::new(
+        ErrorCode::WrongState,
+        "the challenge in this context has been answered by a rebase already",
+        "get a new challenge, and make a new context with it",
+    )
+}

@@ -1,7 +1,7 @@
 //! Taking contexts in: who the container is, what it proves, what speaks against it. A file that is damaged, forged or
 //! of another vendor changes nothing at all.
 
-use lictor_clock::SharedClock;
+use lictor_clock::{SharedClock, Timestamp};
 use lictor_license_file::{
     Digest,
     context::{self, Context, VerifiedContext},
@@ -14,6 +14,7 @@ use lictor_signing::TrustedRoot;
 use lictor_storage::{StorageError, Tx, retry};
 
 use crate::{
+    archive::End,
     domain::{
         container::{Chain, ChainKey, Identity},
         suspicion::{Suspicion, Suspicions},
@@ -25,6 +26,7 @@ use crate::{
     metrics::Counters,
     store::{
         self,
+        container::Locked,
         context::{Known, TakenContext},
     },
 };
@@ -38,6 +40,8 @@ pub struct Taken {
     pub context: Context,
     /// What is said to it.
     pub verdict: Verdict,
+    /// It carries a challenge of ours that is still good.
+    pub fresh: bool,
 }
 
 /// Takes contexts in.
@@ -62,12 +66,14 @@ impl Intake {
         Self { clock: issuer.clock.clone(), counters: issuer.counters.clone(), issuer }
     }
 
-    /// Reads and checks a context or receipt without changing anything.
+    /// Reads and checks a context or receipt without changing anything; tells with it whether it is surely fresh.
     ///
     /// # Errors
     /// When it is damaged, not signed by its own container, or for a firm that is not here.
-    pub async fn inspect(&self, file: &[u8]) -> Result<Context, Failure> {
-        self.read(file).await.map(|(verified, _)| verified.context)
+    pub async fn inspect(&self, file: &[u8]) -> Result<(Context, bool), Failure> {
+        let (verified, _) = self.read(file).await?;
+        let fresh = self.issuer.asked_at(&verified.context)?.is_some();
+        Ok((verified.context, fresh))
     }
 
     /// Takes a context or receipt in.
@@ -81,13 +87,15 @@ impl Intake {
                 self.counters.contexts_refused.inc();
             }
         })?;
-        let visit = Visit::new(file, verified, &root)?;
+        let asked_at = self.issuer.asked_at(&verified.context)?;
+        let visit = Visit::new(file, verified, &root, asked_at)?;
+        self.issuer.may_issue().await?;
         loop {
             match retry(|| self.attempt(&visit)).await? {
                 Attempt::InWork => self.issuer.finish_chain(&visit.key).await.map(|_| ())?,
                 Attempt::Done(chain, verdict) => {
                     self.counters.context_taken(verdict);
-                    return Ok(Taken { chain, context: visit.context, verdict });
+                    return Ok(Taken { chain, context: visit.context, verdict, fresh: visit.asked_at.is_some() });
                 }
             }
         }
@@ -95,18 +103,21 @@ impl Intake {
 
     async fn read(&self, file: &[u8]) -> Result<(VerifiedContext, std::sync::Arc<TrustedRoot>), Failure> {
         let verified = context::read_any(file)?;
-        let root = self.issuer.root(verified.context.firm_code).await?;
+        let root = self.issuer.newest_root(verified.context.firm_code).await?;
         Ok((verified, root))
     }
 
     async fn attempt(&self, visit: &Visit<'_>) -> Result<Attempt, Failure> {
         let mut tx = self.issuer.db.begin().await?;
-        let Some(chain) = store::container::lock(&mut tx, &visit.key).await? else {
+        let Some(Locked { chain, .. }) = store::container::lock(&mut tx, &visit.key).await? else {
             return self.register(tx, visit).await;
         };
         if chain.reserved > chain.issued {
             tx.rollback().await?;
             return Ok(Attempt::InWork);
+        }
+        if visit.end() > (End { epoch: chain.epoch, to: chain.issued }) {
+            self.not_behind(&visit.key, Some(End { epoch: chain.epoch, to: chain.issued })).await?;
         }
         match store::context::look_up(&mut tx, &visit.key, &visit.digest, visit.context.sequence).await? {
             Known::Taken(verdict) => {
@@ -126,6 +137,7 @@ impl Intake {
     async fn register(&self, mut tx: Tx, visit: &Visit<'_>) -> Result<Attempt, Failure> {
         let now = self.clock.now();
         let context = &visit.context;
+        self.not_behind(&visit.key, None).await?;
         if store::container::serial_taken(&mut tx, visit.key.firm, &context.serial, visit.key.container).await? {
             tx.rollback().await?;
             return Err(serial_taken(&context.serial).into());
@@ -149,6 +161,8 @@ impl Intake {
             context_sequence: context.sequence,
             context_counter: 0,
             suspicions: Suspicions::NONE,
+            counters: context.counters.clone(),
+            blocked: None,
             version: 0,
             first_seen_at: now,
             last_contact_at: now,
@@ -191,6 +205,13 @@ impl Intake {
         let now = self.clock.now();
         let known = self.place(&mut tx, visit, &chain).await?;
         let mut shown = visit.shown();
+        if let Some(asked_at) = visit.asked_at
+            && shown.epoch == chain.epoch
+            && shown.counter < chain.confirmed
+        {
+            let proven = store::segment::proven_after(&mut tx, &visit.key, chain.epoch, shown.counter).await?;
+            shown.after_proof = proven.is_some_and(|proven| asked_at > proven);
+        }
         shown.reports.extend(visit.changed_identity(&chain.identity));
         let Judgement { verdict, confirm_to, newest, findings } =
             judge(&chain.standing(), &shown, known, sequence_taken);
@@ -211,6 +232,8 @@ impl Intake {
             chain.identity.profile.virtual_machine = visit.context.virtual_machine;
             chain.identity.profile.runtime = visit.context.runtime;
         }
+        // Whatever position it has: what it counted itself, it counted.
+        chain.counters.merge(&visit.context.counters);
         self.suspect(&mut tx, visit, &mut chain, &findings, verdict).await?;
         store::container::update_standing(&mut tx, &chain).await?;
         store::context::insert(&mut tx, &visit.taken(verdict), now).await?;
@@ -219,6 +242,14 @@ impl Intake {
         }
         tx.commit().await?;
         Ok(Attempt::Done(Some(Box::new(chain)), verdict))
+    }
+
+    /// A container that knows more than the tables may be a fork, or the tables were restored: the archive tells which.
+    async fn not_behind(&self, key: &ChainKey, known: Option<End>) -> Result<(), Failure> {
+        match &self.issuer.archive {
+            Some(archive) if archive.end(key).await? > known => Err(archive.found_behind()),
+            _ => Ok(()),
+        }
     }
 
     async fn place(&self, tx: &mut Tx, visit: &Visit<'_>, chain: &Chain) -> Result<Option<Place>, Failure> {
@@ -259,10 +290,17 @@ struct Visit<'a> {
     digest: Digest,
     root_version: u64,
     reports: Vec<(Suspicion, String)>,
+    /// When the challenge in it was made, if it carries one of ours that is still good.
+    asked_at: Option<Timestamp>,
 }
 
 impl<'a> Visit<'a> {
-    fn new(file: &'a [u8], verified: VerifiedContext, root: &TrustedRoot) -> Result<Self, Failure> {
+    fn new(
+        file: &'a [u8],
+        verified: VerifiedContext,
+        root: &TrustedRoot,
+        asked_at: Option<Timestamp>,
+    ) -> Result<Self, Failure> {
         let context = verified.context;
         if i64::try_from(context.sequence).is_err() {
             return Err(Problem::new(
@@ -280,7 +318,13 @@ impl<'a> Visit<'a> {
             root_version: context.root_version.min(root.version()),
             reports: reports(&context.evidence, root),
             context,
+            asked_at,
         })
+    }
+
+    /// How far it says to be.
+    fn end(&self) -> End {
+        End { epoch: self.context.epoch, to: self.context.counter }
     }
 
     fn identity(&self) -> Identity {
@@ -297,6 +341,7 @@ impl<'a> Visit<'a> {
             counter: self.context.counter,
             place: self.place(),
             sequence: self.context.sequence,
+            after_proof: false,
             reports: self.reports.clone(),
         }
     }

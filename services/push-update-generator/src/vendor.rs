@@ -6,11 +6,12 @@ use lictor_licensing::{
     error::{ErrorCode, Problem},
     id::FirmCode,
 };
-use lictor_signing::{Envelope, Role, RoleKey, RoleRule, RootDocument, Signer, SignerError, TrustedRoot};
+use lictor_signing::{Envelope, Role, RoleKey, RoleRule, RootDocument, SignerError, TrustedRoot};
 
 use crate::{
     failure::Failure,
     issue::Issuer,
+    keys::unavailable,
     problem,
     store::{self, vendor::Vendor},
 };
@@ -40,6 +41,12 @@ impl FirmName {
         }
         Ok(Self(name.to_owned()))
     }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Issuer {
@@ -49,8 +56,15 @@ impl Issuer {
     /// # Errors
     /// When the firm is there under another name, or keys or tables cannot be written.
     pub async fn make_vendor(&self, firm: FirmCode, name: &FirmName) -> Result<(Vendor, bool), Failure> {
-        if let Some(vendor) = store::vendor::find(&self.db, firm).await? {
-            return same_name(vendor, name).map(|vendor| (vendor, false));
+        if let Some(vendor) = self.find_vendor(firm, name).await? {
+            return Ok((vendor, false));
+        }
+        if store::proposal::find(&self.db, firm).await?.is_some() {
+            return Err(Failure::Refused(Problem::new(
+                ErrorCode::Conflict,
+                format!("firm {firm} waits for the signatures of its root keys' holders"),
+                "go on with: lictor vendor root show",
+            )));
         }
         let (keys, document_name, now) = (self.keys.clone(), name.0.clone(), self.clock.now());
         let signed = tokio::task::spawn_blocking(move || {
@@ -67,9 +81,10 @@ impl Issuer {
                 issued_at: now,
                 roles: roles.collect(),
             };
-            let signer = keys.signer(firm, Role::Root)?;
-            let signer: &dyn Signer = &*signer;
-            Envelope::seal(&document, &[signer])
+            let trusted = document.roles.get(&Role::Root).and_then(|rule| rule.keys.first());
+            let signer = trusted.map(|entry| keys.find(&entry.key)).transpose().map_err(unavailable)?.flatten();
+            let signer = signer.ok_or_else(|| SignerError::Unavailable("the new root key is gone".to_owned()))?;
+            Envelope::seal(&document, &[&*signer])
         })
         .await
         .map_err(|error| Failure::Refused(problem::internal("the making of a firm", &error)))??
@@ -88,6 +103,14 @@ impl Issuer {
         }
         // Somebody else was faster; the document in the table is the one that counts.
         same_name(self.vendor(firm).await?, name).map(|vendor| (vendor, false))
+    }
+
+    /// The firm, if it was made.
+    ///
+    /// # Errors
+    /// When it has another name.
+    pub async fn find_vendor(&self, firm: FirmCode, name: &FirmName) -> Result<Option<Vendor>, Failure> {
+        store::vendor::find(&self.db, firm).await?.map(|vendor| same_name(vendor, name)).transpose()
     }
 
     /// A firm.
@@ -119,13 +142,11 @@ impl Issuer {
         if roots.is_empty() {
             return Err(Failure::Refused(problem::unknown_firm(firm)));
         }
-        let signer = self.keys.signer(firm, Role::Issue)?;
-        let file = tokio::task::spawn_blocking(move || {
-            let signer: &dyn Signer = &*signer;
-            lif::build(&information, &roots, &[signer])
-        })
-        .await
-        .map_err(|error| Failure::Refused(problem::internal("the writing of a license information file", &error)))?;
+        let signers = self.signers(firm, Role::Issue, information.issued_at).await?;
+        let file =
+            tokio::task::spawn_blocking(move || lif::build(&information, &roots, &signers.refs())).await.map_err(
+                |error| Failure::Refused(problem::internal("the writing of a license information file", &error)),
+            )?;
         file.map_err(|error| match error {
             lictor_license_file::context::WriteError::Signer(error) => Failure::Signer(error),
             lictor_license_file::context::WriteError::File(error) => error.into(),

@@ -51,7 +51,7 @@ CREATE TABLE container (
     issued            BIGINT NOT NULL CHECK (issued >= confirmed),
     -- Newest counter whose bytes are fixed; above `issued` while a segment is on its way through the signer.
     reserved          BIGINT NOT NULL CHECK (reserved >= issued),
-    -- Counter before the newest checkpoint segment, 0 without one: no update file needs older segments.
+    -- Counter before the newest checkpoint segment of the epoch, 0 without one: no update file needs older segments.
     file_base         BIGINT NOT NULL CHECK (file_base >= 0 AND file_base <= reserved),
     -- Vendor-owned state that the container will have at `reserved`.
     state             BYTEA NOT NULL,
@@ -64,6 +64,10 @@ CREATE TABLE container (
     context_counter   BIGINT NOT NULL,
     -- fork, rollback, clone, separated by commas; empty when all is well.
     suspicion         TEXT NOT NULL,
+    -- Highest device-owned counters that the container ever reported: what a rebase makes it remember.
+    device_counters   BYTEA NOT NULL,
+    -- Name of the segment that took everything out when the container was blocked; empty for one that is not.
+    block_reference   TEXT NOT NULL DEFAULT '',
     -- Number of the newest event about this chain.
     version           BIGINT NOT NULL CHECK (version >= 0),
     -- Microseconds UTC.
@@ -94,12 +98,18 @@ CREATE TABLE segment (
     reference     TEXT NOT NULL,
     -- SHA-256 of what was asked for: the same reference with other operations is refused.
     request_hash  BYTEA NOT NULL,
-    -- Exact bytes that the issue key signs: header in clear, body sealed.
+    -- update, block or rebase: what it is for, and so which role signs it and what is announced with it.
+    purpose       TEXT NOT NULL CHECK (purpose IN ('update', 'block', 'rebase')),
+    -- Exact bytes that the vendor signs: header in clear, body sealed.
     payload       BYTEA NOT NULL,
+    -- What it does to the vendor-owned state, without key material: enough to predict the state again.
+    operations    BYTEA NOT NULL,
     -- The update file that answers this reference starts above this counter.
     file_from     BIGINT NOT NULL CHECK (file_from >= 0 AND file_from <= from_k),
-    -- The update file carries the root documents above this version.
+    -- The update file carries the root documents above this version,
     file_root     BIGINT NOT NULL,
+    -- up to this one, the newest when the segment was signed.
+    root_through  BIGINT,
     -- One line for people.
     summary       TEXT NOT NULL,
     -- reserved, issued or confirmed.
@@ -117,7 +127,23 @@ CREATE TABLE segment (
 );
 CREATE INDEX segment_reserved ON segment (reserved_at) WHERE state = 'reserved';
 
--- The write-once store: what was signed, for ever.
+-- Challenges that a rebase has answered; each is good for one.
+CREATE TABLE rebase (
+    firm_code    BIGINT NOT NULL,
+    -- The 32 bytes as they were given out.
+    challenge    BYTEA NOT NULL,
+    container_id TEXT NOT NULL,
+    -- The epoch that the rebase began.
+    epoch        BIGINT NOT NULL CHECK (epoch >= 1),
+    -- For people: why.
+    reason       TEXT NOT NULL,
+    -- Microseconds UTC.
+    made_at      BIGINT NOT NULL,
+    PRIMARY KEY (firm_code, challenge),
+    FOREIGN KEY (container_id, firm_code) REFERENCES container (container_id, firm_code)
+);
+
+-- What was signed, for ever. The archive outside of this database holds the same.
 CREATE TABLE segment_envelope (
     container_id TEXT NOT NULL,
     firm_code    BIGINT NOT NULL,
@@ -198,9 +224,10 @@ CREATE TRIGGER segment_not_deleted BEFORE DELETE ON segment
 CREATE TRIGGER segment_immutable BEFORE UPDATE ON segment
     FOR EACH ROW WHEN (
         (OLD.container_id, OLD.firm_code, OLD.epoch, OLD.k, OLD.from_k, OLD.prev_head, OLD.head, OLD.state_digest,
-         OLD.reference, OLD.request_hash, OLD.payload, OLD.file_from, OLD.file_root, OLD.summary, OLD.reserved_at)
+         OLD.reference, OLD.request_hash, OLD.purpose, OLD.payload, OLD.operations, OLD.file_from, OLD.file_root, OLD.summary, OLD.reserved_at)
         IS DISTINCT FROM
         (NEW.container_id, NEW.firm_code, NEW.epoch, NEW.k, NEW.from_k, NEW.prev_head, NEW.head, NEW.state_digest,
-         NEW.reference, NEW.request_hash, NEW.payload, NEW.file_from, NEW.file_root, NEW.summary, NEW.reserved_at)
+         NEW.reference, NEW.request_hash, NEW.purpose, NEW.payload, NEW.operations, NEW.file_from, NEW.file_root, NEW.summary, NEW.reserved_at)
         OR NOT ((OLD.state, NEW.state) IN (('reserved', 'issued'), ('issued', 'confirmed')))
+        OR (OLD.state <> 'reserved' AND OLD.root_through IS DISTINCT FROM NEW.root_through)
     ) EXECUTE FUNCTION refuse_change();

@@ -1,7 +1,10 @@
 //! A container as one firm knows it: its keys, and how far its chain is.
 
 use lictor_clock::Timestamp;
-use lictor_license_file::{ContainerId, device::DeviceProfile};
+use lictor_license_file::{
+    ContainerId,
+    device::{DeviceCounters, DeviceProfile},
+};
 use lictor_licensing::id::FirmCode;
 
 use super::{
@@ -56,6 +59,10 @@ pub struct Chain {
     pub context_counter: u64,
     /// What support has to look at.
     pub suspicions: Suspicions,
+    /// Highest device-owned counters that the container ever reported.
+    pub counters: DeviceCounters,
+    /// Name of the segment that blocked it, if it was blocked.
+    pub blocked: Option<String>,
     /// Number of the newest event about this chain.
     pub version: u64,
     /// When its first context came in.
@@ -87,6 +94,13 @@ impl Chain {
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.reserved.saturating_sub(self.file_from())
+    }
+
+    /// Whether the container has proved nothing of the epoch that a rebase began. Until it does, every update file has to
+    /// begin with the rebase.
+    #[must_use]
+    pub const fn awaits_rebase(&self) -> bool {
+        self.epoch > 0 && self.confirmed == 0
     }
 
     /// The number for the next event about this chain; only under its lock.

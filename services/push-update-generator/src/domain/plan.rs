@@ -6,7 +6,7 @@ use lictor_clock::Timestamp;
 use lictor_license_file::{
     Digest, FileError, RuntimeVersion,
     issue::{self, SegmentPlan, Terms},
-    limits::MAX_PENDING,
+    limits::{MAX_OPERATIONS, MAX_PENDING, MAX_SEGMENTS},
     product_item,
     segment::{Operation, ProductKey},
     state::VendorState,
@@ -19,7 +19,8 @@ use lictor_signing::TrustedRoot;
 
 use super::{
     container::Chain,
-    request::{Change, IssueRequest},
+    record::Record,
+    request::{Change, IssueRequest, Job, RebaseRequest},
 };
 
 /// The oldest license server that understands what is issued today.
@@ -48,6 +49,8 @@ pub struct Means<'a> {
 pub struct Plan {
     /// Its bytes and what they lead to.
     pub segment: SegmentPlan,
+    /// What it does to the vendor-owned state, without key material.
+    pub record: Record,
     /// The counter that update files have to start above from now on; proofs may raise it.
     pub file_base: u64,
     /// One line for people.
@@ -70,19 +73,23 @@ pub const fn certifies(state: &VendorState) -> bool {
 ///
 /// # Errors
 /// With the reason in the caller's words when the request does not fit the container.
-pub fn plan(chain: &Chain, state: &VendorState, request: &IssueRequest, means: Means<'_>) -> Result<Plan, Problem> {
-    if !chain.suspicions.is_empty() && !request.only_withdraws() {
-        return Err(Problem::new(
-            ErrorCode::ContainerSuspected,
-            format!("the container is under suspicion ({}), so it gets no licenses", chain.suspicions),
-            "ask support to look at the container; withdrawals are still issued",
-        ));
+pub fn plan(chain: &Chain, state: &VendorState, job: Job<'_>, means: &Means<'_>) -> Result<Plan, Problem> {
+    match job {
+        Job::Update(request) => update(chain, state, request, means),
+        Job::Block(_) => block(chain, state, means),
+        Job::Rebase(request) => rebase(chain, state, request, means),
+    }
+}
+
+fn update(chain: &Chain, state: &VendorState, request: &IssueRequest, means: &Means<'_>) -> Result<Plan, Problem> {
+    if !request.only_withdraws() {
+        may_get_more(chain)?;
     }
     let mut operations = Vec::with_capacity(request.changes.len() + 2);
     if certifies(state)
-        && let Some(certificate) = means.certificate
+        && let Some(certificate) = &means.certificate
     {
-        operations.push(Operation::CertifyLeaseKey { certificate });
+        operations.push(Operation::CertifyLeaseKey { certificate: certificate.clone() });
     }
     let keys = key_changes(state, request)?;
     operations.extend(
@@ -94,21 +101,136 @@ pub fn plan(chain: &Chain, state: &VendorState, request: &IssueRequest, means: M
         operations.push(operation(state, change)?);
     }
     operations.extend(keys.drop.iter().map(|product| Operation::DropProductKey { product: *product }));
+    finish(chain, state, operations, summary(request), means)
+}
 
-    let summary = summary(request);
-    let terms =
-        Terms { issued_at: means.now, min_runtime: OLDEST_RUNTIME, note: summary.clone(), seal_seed: means.seal_seed };
+/// Why a container gets nothing but withdrawals, if so.
+fn may_get_more(chain: &Chain) -> Result<(), Problem> {
+    if chain.blocked.is_some() {
+        return Err(Problem::new(
+            ErrorCode::WrongState,
+            "the container is blocked, so it gets no licenses",
+            "use another container; withdrawals are still issued",
+        ));
+    }
+    if !chain.suspicions.is_empty() {
+        return Err(Problem::new(
+            ErrorCode::ContainerSuspected,
+            format!("the container is under suspicion ({}), so it gets no licenses", chain.suspicions),
+            "rebase it with a fresh context, or ask support; withdrawals are still issued",
+        ));
+    }
+    Ok(())
+}
+
+/// Everything goes out. A state that is too large for operations goes out by a checkpoint that carries nothing.
+fn block(chain: &Chain, state: &VendorState, means: &Means<'_>) -> Result<Plan, Problem> {
+    let mut operations: Vec<_> =
+        state.entries.keys().map(|license| Operation::WithdrawEntry { license: *license }).collect();
+    operations.extend(state.product_keys.keys().map(|product| Operation::DropProductKey { product: *product }));
+    if operations.is_empty() {
+        // It still takes its place in the chain, so that the archive knows of it.
+        operations.push(Operation::Nop);
+    }
+    let summary = "blocks the container: withdraws everything".to_owned();
+    if operations.len() <= MAX_OPERATIONS {
+        return finish(chain, state, operations, summary, means);
+    }
+    let record = Record::of(&operations);
+    let mut empty = state.clone();
+    empty.entries.clear();
+    empty.product_keys.clear();
+    let accepts = means.fold.clone().unwrap_or_default();
+    let terms = terms(&summary, means);
+    let profile = &chain.identity.profile;
+    let segment = issue::plan_checkpoint(&empty, profile, means.root, &[], &accepts, &BTreeMap::new(), &terms);
+    let file_base = if chain.awaits_rebase() { chain.file_base } else { state.counter };
+    Ok(Plan { segment: segment.map_err(|error| error.problem())?, record, file_base, summary })
+}
+
+/// Whether blocking needs a checkpoint because the container holds more than operations can take out.
+#[must_use]
+pub fn block_folds(state: &VendorState) -> bool {
+    state.entries.len() + state.product_keys.len() > MAX_OPERATIONS
+}
+
+/// The next epoch, with everything that the container is known to hold.
+fn rebase(chain: &Chain, state: &VendorState, request: &RebaseRequest, means: &Means<'_>) -> Result<Plan, Problem> {
+    if chain.blocked.is_some() {
+        return Err(Problem::new(
+            ErrorCode::WrongState,
+            "the container is blocked, so there is no way back for it",
+            "use another container",
+        ));
+    }
+    let operations: Vec<_> = match &means.certificate {
+        Some(certificate) if certifies(state) => {
+            vec![Operation::CertifyLeaseKey { certificate: certificate.clone() }]
+        }
+        _ => Vec::new(),
+    };
+    let summary = format!("rebases the container to epoch {}", u64::from(chain.epoch) + 1);
+    let segment = issue::plan_rebase(
+        state,
+        &chain.identity.profile,
+        means.root,
+        &operations,
+        request.question,
+        &all_keys(state.product_keys.keys(), means),
+        &chain.counters,
+        &terms(&summary, means),
+    );
+    let segment = segment.map_err(|error| error.problem())?;
+    Ok(Plan { segment, record: Record::of(&operations), file_base: 0, summary })
+}
+
+/// Puts the operations into an ordinary segment, or into a checkpoint when the unconfirmed ones have to be folded.
+fn finish(
+    chain: &Chain,
+    state: &VendorState,
+    operations: Vec<Operation>,
+    summary: String,
+    means: &Means<'_>,
+) -> Result<Plan, Problem> {
+    let record = Record::of(&operations);
+    let terms = terms(&summary, means);
     let profile = &chain.identity.profile;
     let (segment, file_base) = match &means.fold {
-        None => (issue::plan(state, profile, means.root, operations, &terms), chain.file_base),
-        Some(accepts) => {
-            let all: BTreeMap<_, _> =
-                keys.after.iter().map(|product| (*product, (means.product_key)(*product))).collect();
-            let segment = issue::plan_checkpoint(state, profile, means.root, &operations, accepts, &all, &terms);
+        // What is in front of a rebase nobody can skip, so a container that does not take its rebase gets no more.
+        Some(_) if chain.awaits_rebase() && chain.pending() + 1 >= MAX_SEGMENTS as u64 => {
+            return Err(Problem::new(
+                ErrorCode::WrongState,
+                "the container has not taken its rebase, and no more fits into one update file",
+                "rebase it again with a fresh context",
+            ));
+        }
+        Some(accepts) if !chain.awaits_rebase() => {
+            let mut after: BTreeSet<_> = state.product_keys.keys().copied().collect();
+            for operation in &operations {
+                match operation {
+                    Operation::SetProductKey { product, .. } => after.insert(*product),
+                    Operation::DropProductKey { product } => after.remove(product),
+                    _ => false,
+                };
+            }
+            let keys = all_keys(after.iter(), means);
+            let segment = issue::plan_checkpoint(state, profile, means.root, &operations, accepts, &keys, &terms);
             (segment, state.counter)
         }
+        _ => (issue::plan(state, profile, means.root, operations, &terms), chain.file_base),
     };
-    Ok(Plan { segment: segment.map_err(|error| error.problem())?, file_base, summary })
+    Ok(Plan { segment: segment.map_err(|error| error.problem())?, record, file_base, summary })
+}
+
+fn terms(note: &str, means: &Means<'_>) -> Terms {
+    Terms { issued_at: means.now, min_runtime: OLDEST_RUNTIME, note: note.to_owned(), seal_seed: means.seal_seed }
+}
+
+fn all_keys<'p>(
+    products: impl Iterator<Item = &'p ProductCode>,
+    means: &Means<'_>,
+) -> BTreeMap<ProductCode, ProductKey> {
+    products.map(|product| (*product, (means.product_key)(*product))).collect()
 }
 
 /// A segment may not fail in the container, so what would fail there is refused here, in the caller's words.
@@ -124,49 +246,62 @@ fn operation(state: &VendorState, change: &Change) -> Result<Operation, Problem>
             }
             Ok(Operation::AddEntry { license: *license, item: item.clone(), quantity: *quantity })
         }
+        Change::Replace { license, item, quantity } => {
+            present(state, *license)?;
+            Ok(Operation::ReplaceEntry { license: *license, item: item.clone(), quantity: *quantity })
+        }
         Change::Withdraw { license } => {
-            if !state.entries.contains_key(license) {
-                return Err(Problem::new(
-                    ErrorCode::WrongState,
-                    format!("license {license} is not in the container, or its withdrawal is on its way already"),
-                    "look at the container's entries",
-                ));
-            }
+            present(state, *license)?;
             Ok(Operation::WithdrawEntry { license: *license })
+        }
+        Change::RaiseUnits { license, part, by } => {
+            present(state, *license)?;
+            Ok(Operation::RaiseUnits { license: *license, part: *part, by: *by })
         }
     }
 }
 
-/// Which product keys come, which go, and which the container will have then.
+fn present(state: &VendorState, license: LicenseId) -> Result<(), Problem> {
+    if state.entries.contains_key(&license) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ErrorCode::WrongState,
+        format!("license {license} is not in the container, or its withdrawal is on its way already"),
+        "look at the container's entries",
+    ))
+}
+
+/// Which product keys come, and which go.
 struct KeyChanges {
     set: BTreeSet<ProductCode>,
     drop: BTreeSet<ProductCode>,
-    after: BTreeSet<ProductCode>,
 }
 
 fn key_changes(state: &VendorState, request: &IssueRequest) -> Result<KeyChanges, Problem> {
     let (mut added, mut leaving) = (BTreeSet::new(), BTreeSet::new());
-    let mut withdrawn = BTreeSet::new();
+    let mut touched = BTreeSet::new();
     for change in &request.changes {
-        match change {
-            Change::Add { item, .. } => added.extend(products(item).map_err(|error| error.problem())?),
-            Change::Withdraw { license } => {
-                withdrawn.insert(*license);
-                if let Some(entry) = state.entries.get(license) {
-                    leaving.extend(products(&entry.item).map_err(|error| error.problem())?);
-                }
+        if let Change::Add { item, .. } | Change::Replace { item, .. } = change {
+            added.extend(products(item).map_err(|error| error.problem())?);
+        }
+        if let Change::Withdraw { license } | Change::Replace { license, .. } = change {
+            touched.insert(*license);
+            if let Some(entry) = state.entries.get(license) {
+                leaving.extend(products(&entry.item).map_err(|error| error.problem())?);
             }
         }
     }
+    leaving.retain(|product| !added.contains(product));
     if !leaving.is_empty() {
-        let stays = still_used(state, &withdrawn).map_err(|error| error.problem())?;
-        leaving.retain(|product| !stays.contains(product) && !added.contains(product));
+        let stays = still_used(state, &touched).map_err(|error| error.problem())?;
+        leaving.retain(|product| !stays.contains(product));
     }
     let known: BTreeSet<_> = state.product_keys.keys().copied().collect();
-    let drop: BTreeSet<_> = leaving.intersection(&known).copied().collect();
-    let set: BTreeSet<_> = added.difference(&known).copied().collect();
-    let after = known.union(&set).copied().filter(|product| !drop.contains(product)).collect();
-    Ok(KeyChanges { set, drop, after })
+    Ok(KeyChanges {
+        set: added.difference(&known).copied().collect(),
+        drop: leaving.intersection(&known).copied().collect(),
+    })
 }
 
 fn still_used(state: &VendorState, without: &BTreeSet<LicenseId>) -> Result<BTreeSet<ProductCode>, FileError> {
@@ -186,17 +321,20 @@ fn products(item: &[u8]) -> Result<BTreeSet<ProductCode>, FileError> {
 }
 
 fn summary(request: &IssueRequest) -> String {
-    let added = request.changes.iter().filter(|change| matches!(change, Change::Add { .. })).count();
-    let withdrawn = request.changes.len() - added;
-    let count = |verb: &str, number: usize| match number {
-        0 => None,
-        1 => Some(format!("{verb} 1 license")),
-        many => Some(format!("{verb} {many} licenses")),
+    let verb = |change: &Change| match change {
+        Change::Add { .. } => "adds",
+        Change::Replace { .. } => "replaces",
+        Change::Withdraw { .. } => "withdraws",
+        Change::RaiseUnits { .. } => "raises units of",
     };
     if let [only] = request.changes.as_slice() {
-        let verb = if added == 1 { "adds" } else { "withdraws" };
-        return format!("{verb} license {}", only.license());
+        return format!("{} license {}", verb(only), only.license());
     }
-    let parts: Vec<_> = [count("adds", added), count("withdraws", withdrawn)].into_iter().flatten().collect();
+    let count = |word: &str| match request.changes.iter().filter(|change| verb(change) == word).count() {
+        0 => None,
+        1 => Some(format!("{word} 1 license")),
+        many => Some(format!("{word} {many} licenses")),
+    };
+    let parts: Vec<_> = ["adds", "replaces", "withdraws", "raises units of"].into_iter().filter_map(count).collect();
     parts.join(", ")
 }

@@ -2,6 +2,44 @@
 
 use std::fmt;
 
+/// What a segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Changes of what the container holds.
+    Update,
+    /// Takes everything out of a container that was blocked.
+    Block,
+    /// Begins a new epoch.
+    Rebase,
+}
+
+impl Purpose {
+    /// The word in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Block => "block",
+            Self::Rebase => "rebase",
+        }
+    }
+
+    /// Reads the word; nothing for any other.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Update, Self::Block, Self::Rebase].into_iter().find(|purpose| purpose.name() == text)
+    }
+
+    /// How many events tell of such a segment when it leaves the house.
+    #[must_use]
+    pub const fn events(self) -> u64 {
+        match self {
+            Self::Update => 1,
+            Self::Block | Self::Rebase => 2,
+        }
+    }
+}
+
 /// Where a segment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentState {

@@ -84,6 +84,8 @@ pub struct Shown {
     pub place: Place,
     /// The container's own number of this context.
     pub sequence: u64,
+    /// It was surely written after a later counter had been proven: it carries a challenge that is younger.
+    pub after_proof: bool,
     /// What the container itself reports, with a sentence for each.
     pub reports: Vec<(Suspicion, String)>,
 }
@@ -165,6 +167,9 @@ fn set_back(standing: &Standing, shown: &Shown, newest: bool, sequence_taken: bo
         return Some(format!("two different contexts have the number {sequence}"));
     }
     let highest = standing.confirmed.max(standing.last_counter);
+    if shown.after_proof {
+        return Some(format!("context {sequence} shows counter {counter} and was written after {highest} was proven"));
+    }
     if newest && counter < highest {
         return Some(format!("context {sequence} shows counter {counter} after {highest} was proven"));
     }
@@ -185,7 +190,7 @@ mod tests {
     const STANDING: Standing = Standing { epoch: 0, confirmed: 3, issued: 5, last_sequence: 10, last_counter: 3 };
 
     fn shown(counter: u64, sequence: u64) -> Shown {
-        Shown { epoch: 0, counter, place: HERE, sequence, reports: Vec::new() }
+        Shown { epoch: 0, counter, place: HERE, sequence, after_proof: false, reports: Vec::new() }
     }
 
     #[test]
@@ -206,6 +211,15 @@ mod tests {
     fn a_later_context_with_a_lower_counter_is_a_rollback() {
         let judged = judge(&STANDING, &shown(2, 11), Some(HERE), false);
         assert_eq!((judged.verdict, judged.confirm_to), (Verdict::RollbackSuspected, None));
+    }
+
+    #[test]
+    fn a_context_written_after_a_later_proof_is_a_rollback_whatever_its_number() {
+        for sequence in [4, 11] {
+            let late = Shown { after_proof: true, ..shown(2, sequence) };
+            let judged = judge(&STANDING, &late, Some(HERE), false);
+            assert_eq!((judged.verdict, judged.confirm_to), (Verdict::RollbackSuspected, None));
+        }
     }
 
     #[test]

@@ -53,6 +53,18 @@ pub enum Fact {
         /// One sentence: what was seen.
         evidence: String,
     },
+    /// It began a new epoch.
+    Rebased {
+        /// The epoch.
+        epoch: u32,
+        /// For people: why.
+        reason: String,
+    },
+    /// From now on it gets withdrawals only.
+    Blocked {
+        /// For people: why.
+        reason: String,
+    },
 }
 
 /// Where and when a fact happened.
@@ -83,7 +95,13 @@ impl<'a> Happening<'a> {
 /// # Errors
 /// When the database refuses; the change is then undone with it.
 pub async fn announce(tx: &mut Tx, happening: Happening<'_>, fact: Fact) -> Result<(), StorageError> {
-    let announcement = Announcement {
+    lictor_broker::announce(tx, telling(happening, fact)).await
+}
+
+/// A fact as it is announced.
+#[must_use]
+pub fn telling(happening: Happening<'_>, fact: Fact) -> Announcement {
+    Announcement {
         id: EventId::new(happening.now, happening.random).to_string(),
         source: SOURCE,
         subject: subject(happening.key),
@@ -91,8 +109,7 @@ pub async fn announce(tx: &mut Tx, happening: Happening<'_>, fact: Fact) -> Resu
         firm_code: happening.key.firm.get(),
         time: happening.now,
         data: data(happening, fact),
-    };
-    lictor_broker::announce(tx, announcement).await
+    }
 }
 
 /// The subject of all events about a chain.
@@ -122,6 +139,10 @@ fn data(happening: Happening<'_>, fact: Fact) -> wire::event::Data {
             suspicion: suspicion.name().to_owned(),
             evidence,
         }),
+        Fact::Rebased { epoch, reason } => {
+            Data::ContainerRebased(wire::ContainerRebased { container_id, serial, epoch, reason })
+        }
+        Fact::Blocked { reason } => Data::ContainerBlocked(wire::ContainerBlocked { container_id, serial, reason }),
     }
 }
 

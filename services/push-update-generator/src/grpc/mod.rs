@@ -3,6 +3,7 @@
 mod container;
 mod parse;
 mod present;
+mod root;
 mod update;
 mod vendor;
 

@@ -1,12 +1,13 @@
 //! Contexts in, update files out.
 
-use lictor_api::update::v1 as wire;
+use lictor_api::{convert, types::v1::license_change::Change as Kind, update::v1 as wire};
 use lictor_license_file::limits::MAX_FILE_BYTES;
+use lictor_licensing::item::Part;
 use tonic::{Request, Response, Status};
 
 use super::{container, parse};
 use crate::{
-    domain::request::{Change, IssueRequest, MAX_OPERATIONS, RequestError},
+    domain::request::{BlockRequest, Change, IssueRequest, MAX_CHANGES, RequestError},
     events::wire_kind,
     issue::Issuer,
     problem,
@@ -37,7 +38,8 @@ impl wire::update_service_server::UpdateService for Updates {
         let file = checked_file(request.into_inner().context)?;
         let taken = self.intake.take(&file).await.map_err(|failure| failure.status())?;
         let context = taken.context;
-        let (confirmed, latest) = taken.chain.map_or((0, 0), |chain| (chain.confirmed, chain.issued));
+        let (confirmed, latest, blocked) =
+            taken.chain.map_or((0, 0, false), |chain| (chain.confirmed, chain.issued, chain.blocked.is_some()));
         Ok(Response::new(wire::TakeContextResponse {
             container_id: context.container_id().to_string(),
             firm_code: context.firm_code.get(),
@@ -47,8 +49,8 @@ impl wire::update_service_server::UpdateService for Updates {
             confirmed,
             latest,
             verdict: taken.verdict.name().to_owned(),
-            fresh: false,
-            blocked: false,
+            fresh: taken.fresh,
+            blocked,
         }))
     }
 
@@ -57,14 +59,14 @@ impl wire::update_service_server::UpdateService for Updates {
         request: Request<wire::InspectContextRequest>,
     ) -> Result<Response<wire::InspectContextResponse>, Status> {
         let file = checked_file(request.into_inner().context)?;
-        let context = self.intake.inspect(&file).await.map_err(|failure| failure.status())?;
+        let (context, fresh) = self.intake.inspect(&file).await.map_err(|failure| failure.status())?;
         Ok(Response::new(wire::InspectContextResponse {
             container_id: context.container_id().to_string(),
             firm_code: context.firm_code.get(),
             kind: wire_kind(context.kind) as i32,
             counter: context.counter,
             virtual_machine: context.virtual_machine,
-            fresh: false,
+            fresh,
             serial: context.serial,
         }))
     }
@@ -116,27 +118,68 @@ impl wire::update_service_server::UpdateService for Updates {
 
     async fn create_challenge(
         &self,
-        _: Request<wire::CreateChallengeRequest>,
+        request: Request<wire::CreateChallengeRequest>,
     ) -> Result<Response<wire::CreateChallengeResponse>, Status> {
-        Err(Status::unimplemented("CreateChallenge is not served yet"))
+        let firm = parse::firm(request.into_inner().firm_code)?;
+        let (challenge, until) = self.issuer.challenge(firm).await.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::CreateChallengeResponse {
+            challenge: challenge.to_vec(),
+            valid_until: Some(convert::timestamp(until)),
+        }))
     }
 
     async fn issue_rebase(
         &self,
-        _: Request<wire::IssueRebaseRequest>,
+        request: Request<wire::IssueRebaseRequest>,
     ) -> Result<Response<wire::IssueRebaseResponse>, Status> {
-        Err(Status::unimplemented("IssueRebase is not served yet"))
+        let wire::IssueRebaseRequest { reference, firm_code, context, reason } = request.into_inner();
+        let firm = parse::firm(firm_code)?;
+        let file = checked_file(context)?;
+        let (context, _) = self.intake.inspect(&file).await.map_err(|failure| failure.status())?;
+        if context.firm_code != firm {
+            return Err(parse::invalid(
+                "the context is for another firm",
+                "give the context of a container of this firm",
+            ));
+        }
+        // Whatever the context proves counts, and what speaks against the container is kept.
+        let taken = self.intake.take(&file).await.map_err(|failure| failure.status())?;
+        let rebased = self.issuer.rebase(&taken, reference, reason).await.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::IssueRebaseResponse {
+            serial: rebased.serial,
+            container_id: rebased.key.container.to_string(),
+            epoch: rebased.epoch,
+            to: rebased.to,
+            update: rebased.file.bytes,
+        }))
     }
 
     async fn block_container(
         &self,
-        _: Request<wire::BlockContainerRequest>,
+        request: Request<wire::BlockContainerRequest>,
     ) -> Result<Response<wire::BlockContainerResponse>, Status> {
-        Err(Status::unimplemented("BlockContainer is not served yet"))
+        let wire::BlockContainerRequest { firm_code, serial, reason, reference } = request.into_inner();
+        // A restored database may not know the container, and that would be the wrong answer.
+        self.issuer.may_issue().await.map_err(|failure| failure.status())?;
+        let chain = container::find(&self.issuer.db, firm_code, &serial).await?;
+        let request = BlockRequest::new(reference, chain.identity.key, reason)
+            .map_err(|error| problem::status(problem::invalid(&error, "correct the request; nothing was done")))?;
+        let blocked = self.issuer.block(&request).await.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::BlockContainerResponse {
+            serial: blocked.chain.identity.serial,
+            container_id: blocked.chain.identity.key.container.to_string(),
+            license_ids: blocked.licenses.iter().map(ToString::to_string).collect(),
+        }))
     }
 
-    async fn sign_time(&self, _: Request<wire::SignTimeRequest>) -> Result<Response<wire::SignTimeResponse>, Status> {
-        Err(Status::unimplemented("SignTime is not served yet"))
+    async fn sign_time(
+        &self,
+        request: Request<wire::SignTimeRequest>,
+    ) -> Result<Response<wire::SignTimeResponse>, Status> {
+        let wire::SignTimeRequest { firm_code, nonce } = request.into_inner();
+        let firm = parse::firm(firm_code)?;
+        let statement = self.issuer.sign_time(firm, &nonce).await.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::SignTimeResponse { statement }))
     }
 }
 
@@ -152,20 +195,35 @@ fn checked_file(file: Vec<u8>) -> Result<Vec<u8>, Status> {
 }
 
 fn issue_request(request: wire::IssueUpdateRequest) -> Result<IssueRequest, RequestError> {
-    if request.operations.len() > MAX_OPERATIONS {
-        return Err(RequestError::Operations(request.operations.len()));
+    let count = request.operations.len() + request.changes.len();
+    if count > MAX_CHANGES {
+        return Err(RequestError::Changes(count));
     }
-    let changes = request.operations.into_iter().enumerate().map(|(place, operation)| {
-        let license = |text: &str| text.parse().map_err(|_| RequestError::License(place));
-        match operation.operation.ok_or(RequestError::NoOperation(place))? {
-            wire::operation::Operation::AddLicense(add) => {
-                Ok(Change::Add { license: license(&add.license_id)?, item: add.product_item, quantity: add.quantity })
-            }
+    let license = |place: usize, text: &str| text.parse().map_err(|_| RequestError::License(place));
+    let older = request.operations.into_iter().enumerate().map(|(place, operation)| {
+        match operation.operation.ok_or(RequestError::NoChange(place))? {
+            wire::operation::Operation::AddLicense(add) => Ok(Change::Add {
+                license: license(place, &add.license_id)?,
+                item: add.product_item,
+                quantity: add.quantity,
+            }),
             wire::operation::Operation::WithdrawLicense(withdraw) => {
-                Ok(Change::Withdraw { license: license(&withdraw.license_id)? })
+                Ok(Change::Withdraw { license: license(place, &withdraw.license_id)? })
             }
         }
     });
-    let changes = changes.collect::<Result<Vec<_>, _>>()?;
+    let changes = request.changes.into_iter().enumerate().map(|(place, change)| {
+        let license = license(place, &change.license_id)?;
+        Ok(match change.change.ok_or(RequestError::NoChange(place))? {
+            Kind::Add(put) => Change::Add { license, item: put.product_item, quantity: put.quantity },
+            Kind::Replace(put) => Change::Replace { license, item: put.product_item, quantity: put.quantity },
+            Kind::Withdraw(_) => Change::Withdraw { license },
+            Kind::RaiseUnits(raise) => {
+                let part = usize::try_from(raise.part).ok().and_then(Part::from_index);
+                Change::RaiseUnits { license, part: part.ok_or(RequestError::Part(place))?, by: raise.by }
+            }
+        })
+    });
+    let changes = older.chain(changes).collect::<Result<Vec<_>, _>>()?;
     IssueRequest::new(request.reference, request.firm_code, &request.container_id, changes)
 }

@@ -3,9 +3,11 @@
 use lictor_api::update::v1 as wire;
 use lictor_license_file::limits::MAX_ADDRESS_BYTES;
 use lictor_licensing::binding::ContainerKind;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
-use super::parse;
+use super::{parse, root};
 use crate::{issue::Issuer, problem, store::vendor::Vendor, vendor::FirmName};
 
 /// Answers the calls about firms.
@@ -20,6 +22,11 @@ impl Vendors {
     pub(crate) const fn new(issuer: Issuer) -> Self {
         Self { issuer }
     }
+
+    async fn proposal(&self, waiting: crate::rotate::Waiting) -> wire::RootProposal {
+        let held = self.issuer.held(&waiting.document).await;
+        root::proposal(waiting, &held)
+    }
 }
 
 #[tonic::async_trait]
@@ -28,11 +35,19 @@ impl wire::vendor_service_server::VendorService for Vendors {
         &self,
         request: Request<wire::InitVendorRequest>,
     ) -> Result<Response<wire::InitVendorResponse>, Status> {
-        let wire::InitVendorRequest { firm_code, name } = request.into_inner();
+        let wire::InitVendorRequest { firm_code, name, root_keys, threshold } = request.into_inner();
         let firm = parse::firm(firm_code)?;
         let name = FirmName::new(&name).map_err(problem::status)?;
+        let keys = root::root_keys(&root_keys)?;
+        if !keys.is_empty() && self.issuer.find_vendor(firm, &name).await.map_err(|failure| failure.status())?.is_none()
+        {
+            let waiting = self.issuer.propose_first(firm, &name, keys, threshold.max(1)).await;
+            let waiting = waiting.map_err(|failure| failure.status())?;
+            let proposal = Some(self.proposal(waiting).await);
+            return Ok(Response::new(wire::InitVendorResponse { vendor: None, created: true, proposal }));
+        }
         let (vendor, created) = self.issuer.make_vendor(firm, &name).await.map_err(|failure| failure.status())?;
-        Ok(Response::new(wire::InitVendorResponse { vendor: Some(present(vendor)), created }))
+        Ok(Response::new(wire::InitVendorResponse { vendor: Some(present(vendor)), created, proposal: None }))
     }
 
     async fn get_vendor(
@@ -42,6 +57,62 @@ impl wire::vendor_service_server::VendorService for Vendors {
         let firm = parse::firm(request.into_inner().firm_code)?;
         let vendor = self.issuer.vendor(firm).await.map_err(|failure| failure.status())?;
         Ok(Response::new(wire::GetVendorResponse { vendor: Some(present(vendor)) }))
+    }
+
+    async fn get_root(
+        &self,
+        request: Request<wire::GetRootRequest>,
+    ) -> Result<Response<wire::GetRootResponse>, Status> {
+        let firm = parse::firm(request.into_inner().firm_code)?;
+        let roots = self.issuer.roots(firm).await.map_err(|failure| failure.status())?;
+        let (mut document, mut warnings) = (None, Vec::new());
+        if let Some(newest) = &roots.document {
+            let held = self.issuer.held(newest).await;
+            warnings = self.issuer.warnings(newest, &held);
+            document = Some(root::document(newest, &held));
+        }
+        let proposal = match roots.waiting {
+            Some(waiting) => Some(self.proposal(waiting).await),
+            None => None,
+        };
+        Ok(Response::new(wire::GetRootResponse { document, envelopes: roots.envelopes, proposal, warnings }))
+    }
+
+    async fn propose_root(
+        &self,
+        request: Request<wire::ProposeRootRequest>,
+    ) -> Result<Response<wire::ProposeRootResponse>, Status> {
+        let request = request.into_inner();
+        let firm = parse::firm(request.firm_code)?;
+        let replace = request.replace;
+        let asked = wire::ProposeRootRequest { replace: false, ..request };
+        let hash = Sha256::digest(asked.encode_to_vec()).into();
+        let changes = root::changes(asked.changes)?;
+        let waiting = self.issuer.propose(firm, changes, hash, replace).await.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::ProposeRootResponse { proposal: Some(self.proposal(waiting).await) }))
+    }
+
+    async fn sign_root(
+        &self,
+        request: Request<wire::SignRootRequest>,
+    ) -> Result<Response<wire::SignRootResponse>, Status> {
+        let wire::SignRootRequest { firm_code, envelope, use_held_keys } = request.into_inner();
+        let firm = parse::firm(firm_code)?;
+        let signed = root::envelope(&envelope)?;
+        let done = self.issuer.sign_root(firm, signed, use_held_keys).await;
+        let (waiting, added) = done.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::SignRootResponse { proposal: Some(self.proposal(waiting).await), added }))
+    }
+
+    async fn install_root(
+        &self,
+        request: Request<wire::InstallRootRequest>,
+    ) -> Result<Response<wire::InstallRootResponse>, Status> {
+        let wire::InstallRootRequest { firm_code, fingerprint } = request.into_inner();
+        let firm = parse::firm(firm_code)?;
+        let done = self.issuer.install_root(firm, &fingerprint).await;
+        let (vendor, installed) = done.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::InstallRootResponse { vendor: Some(present(vendor)), installed }))
     }
 
     async fn create_lif(
@@ -57,6 +128,21 @@ impl wire::vendor_service_server::VendorService for Vendors {
         let address = check_address(activation_address)?;
         let lif = self.issuer.license_information(firm, &kinds, address).await.map_err(|failure| failure.status())?;
         Ok(Response::new(wire::CreateLifResponse { lif }))
+    }
+
+    async fn replay_archive(
+        &self,
+        request: Request<wire::ReplayArchiveRequest>,
+    ) -> Result<Response<wire::ReplayArchiveResponse>, Status> {
+        let progress = self.issuer.replay(request.into_inner().after).await.map_err(|failure| failure.status())?;
+        Ok(Response::new(wire::ReplayArchiveResponse {
+            after: progress.position,
+            done: progress.done,
+            segments_seen: progress.seen,
+            segments: progress.segments,
+            containers: progress.containers,
+            root_documents: progress.roots,
+        }))
     }
 }
 

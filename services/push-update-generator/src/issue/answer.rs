@@ -1,14 +1,13 @@
 //! Update files, put together from stored bytes only: the same question gets the same bytes.
 
 use lictor_license_file::{modified_context::ModifiedContext, state::VendorState, update};
-use lictor_signing::{Role, Signer};
+use lictor_signing::Role;
 
-use super::{Issuer, unreadable};
+use super::{Issuer, finish::Finished, unreadable};
 use crate::{
     domain::container::{Chain, ChainKey},
     failure::Failure,
-    problem,
-    store::{self, segment::Segment},
+    problem, store,
 };
 
 /// An update file and what it spans.
@@ -31,18 +30,33 @@ struct Span {
     above: u64,
     through: u64,
     roots_above: u64,
+    /// Nothing: up to the newest.
+    roots_through: Option<u64>,
 }
 
 impl Issuer {
     /// The file that answers the request for this segment. It starts where the container was known to be at that time,
     /// so asking again gives the same bytes, whatever was proven since.
-    pub(super) async fn answer(&self, segment: &Segment) -> Result<UpdateFile, Failure> {
-        let span = Span {
+    pub(super) async fn answer(&self, finished: &Finished) -> Result<UpdateFile, Failure> {
+        let segment = &finished.segment;
+        let mut span = Span {
             epoch: segment.epoch,
             above: segment.file_from,
             through: segment.to,
             roots_above: segment.file_root,
+            roots_through: segment.root_through,
         };
+        if let Some(kept) = &finished.kept {
+            span.roots_through = Some(kept.root_through);
+            if span.above == segment.from && span.roots_above >= kept.root_through {
+                // It stands alone and was just signed: there is nothing to look up.
+                return file(&[], std::slice::from_ref(&kept.envelope), span);
+            }
+        } else if segment.root_through.is_none() {
+            // Another run finished it, and knows which documents were the newest.
+            let stored = store::segment::at(&self.db, &segment.key, segment.epoch, segment.to).await?;
+            span.roots_through = stored.and_then(|stored| stored.root_through);
+        }
         self.file(&segment.key, span).await
     }
 
@@ -59,6 +73,7 @@ impl Issuer {
             above: chain.file_from(),
             through: chain.issued,
             roots_above: chain.root_version,
+            roots_through: None,
         };
         self.file(&chain.identity.key, span).await.map(Some)
     }
@@ -84,26 +99,30 @@ impl Issuer {
             pending,
             predicted: VendorState::decode(&chain.state).map_err(unreadable("a predicted state"))?,
         };
-        let signer = self.keys.signer(key.firm, Role::Issue)?;
         let now = self.clock.now();
-        let file = tokio::task::spawn_blocking(move || {
-            let signer: &dyn Signer = &*signer;
-            modified.to_file(now, &[signer])
-        })
-        .await
-        .map_err(|error| Failure::Refused(problem::internal("the writing of a modified context", &error)))?;
+        let signers = self.signers(key.firm, Role::Issue, now).await?;
+        let file = tokio::task::spawn_blocking(move || modified.to_file(now, &signers.refs()))
+            .await
+            .map_err(|error| Failure::Refused(problem::internal("the writing of a modified context", &error)))?;
         file.map_err(|error| Failure::Refused(problem::internal("the writing of a modified context", &error)))
     }
 
     async fn file(&self, key: &ChainKey, span: Span) -> Result<UpdateFile, Failure> {
         let segments = store::segment::envelopes(&self.db, key, span.epoch, span.above, span.through).await?;
-        let roots: Vec<_> = store::vendor::roots_after(&self.db, key.firm, span.roots_above)
-            .await?
-            .into_iter()
-            .map(|root| root.envelope)
-            .collect();
-        let bytes = update::build(&roots, &segments).map_err(unreadable("an update file"))?;
-        let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
-        Ok(UpdateFile { bytes, from: span.above, to: span.through, segments: count })
+        let through = span.roots_through.unwrap_or(u64::MAX);
+        let roots: Vec<_> = if through <= span.roots_above {
+            Vec::new()
+        } else {
+            let newer = store::vendor::roots_after(&self.db, key.firm, span.roots_above).await?;
+            newer.into_iter().filter(|root| root.version <= through).map(|root| root.envelope).collect()
+        };
+        let segments = self.under_newer_root(key, span.epoch, span.roots_through, segments).await?;
+        file(&roots, &segments, span)
     }
+}
+
+fn file(roots: &[Vec<u8>], segments: &[Vec<u8>], span: Span) -> Result<UpdateFile, Failure> {
+    let bytes = update::build(roots, segments).map_err(unreadable("an update file"))?;
+    let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+    Ok(UpdateFile { bytes, from: span.above, to: span.through, segments: count })
 }

@@ -1,114 +1,109 @@
-//! The second half of issuing: sign, store, count as issued. Each step may have been done before.
+//! The second half of issuing: sign, archive, count as issued. Each step may have been done before.
 
-use lictor_license_file::segment::Segment as Signed;
-use lictor_signing::{Envelope, Role, SignedPayload, TrustedRoot};
-use lictor_storage::retry;
+use lictor_license_file::{issue, segment::Segment as Signed};
+use lictor_signing::Role;
 
-use super::{Issuer, Step, random, unreadable};
+use super::{Issuer, Step, reserve::Reserved, resign::stated_time, unreadable};
 use crate::{
-    domain::segment::SegmentState,
-    events::{self, Fact, Happening},
+    archive::{ArchivedChain, Kept},
+    domain::segment::{Purpose, SegmentState},
     failure::Failure,
     problem,
-    store::{self, segment::Segment},
+    store::{self, issued::Issue, segment::Segment},
 };
+
+/// A segment that left the house.
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    /// The segment, as far as this run knows it.
+    pub(super) segment: Segment,
+    /// Its bytes, when this run had them in its hands.
+    pub(super) kept: Option<Kept>,
+}
 
 impl Issuer {
     /// Finishes this segment and, before it, those on the way ahead of it.
-    pub(super) async fn finish_through(&self, segment: &Segment) -> Result<(), Failure> {
+    pub(super) async fn finish_through(&self, reserved: Reserved) -> Result<Finished, Failure> {
+        let Reserved { segment, next } = reserved;
         if segment.state != SegmentState::Reserved {
-            return Ok(());
+            return Ok(Finished { segment, kept: None });
         }
-        if self.finish(segment).await? {
-            return Ok(());
-        }
-        // Somebody else finished it meanwhile, or an earlier one is still on its way: then it goes first.
-        for waiting in store::segment::reserved_of(&self.db, &segment.key).await? {
-            if waiting.epoch == segment.epoch && waiting.to <= segment.to {
-                self.finish(&waiting).await?;
+        if next {
+            let finished = self.finish_all(vec![segment.clone()]).await?;
+            if let Some(finished) = finished.into_iter().next() {
+                return Ok(finished);
             }
         }
-        Ok(())
+        // Somebody else finished it meanwhile, or an earlier one is still on its way: then it goes first.
+        let mut waiting = store::segment::reserved_of(&self.db, &segment.key).await?;
+        waiting.retain(|waiting| waiting.epoch == segment.epoch && waiting.to <= segment.to);
+        let finished = self.finish_all(waiting).await?;
+        let ours = finished.into_iter().find(|finished| finished.segment.to == segment.to);
+        Ok(ours.unwrap_or(Finished { segment, kept: None }))
     }
 
-    /// Signs, stores and counts one segment. False when it was not the next one of its chain, or somebody else counted
-    /// it first; its bytes are stored then all the same.
-    pub(super) async fn finish(&self, segment: &Segment) -> Result<bool, Failure> {
-        let envelope = self.sign(segment).await?;
-        self.reached(Step::Signed)?;
-        store::segment::store_envelope(&self.db, segment, &envelope, self.clock.now()).await?;
-        self.reached(Step::Stored)?;
-        self.mark(segment).await
+    /// Signs, archives and counts segments of one chain, in their order, and gives those that this run counted.
+    pub(super) async fn finish_all(&self, segments: Vec<Segment>) -> Result<Vec<Finished>, Failure> {
+        let mut finished = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let signed = self.sign(&segment).await?;
+            self.reached(Step::Signed)?;
+            let kept = self.archive(&segment, signed).await?;
+            self.reached(Step::Archived)?;
+            let issue = Issue {
+                segment,
+                envelope: kept.envelope.clone(),
+                root_through: kept.root_through,
+                traceparent: lictor_telemetry::current_traceparent(),
+            };
+            if self.marker.mark(issue.clone()).await? {
+                self.counters.segments_issued.inc();
+                finished.push(Finished { segment: issue.segment, kept: Some(kept) });
+            }
+        }
+        Ok(finished)
     }
 
-    async fn sign(&self, segment: &Segment) -> Result<Vec<u8>, Failure> {
-        let signer = self.keys.signer(segment.key.firm, Role::Issue)?;
+    /// Signs what was reserved, and proves at once that containers accept it: a wrong key must show here, not at the
+    /// customer's.
+    async fn sign(&self, segment: &Segment) -> Result<Kept, Failure> {
+        let firm = segment.key.firm;
+        let role = if segment.purpose == Purpose::Rebase { Role::Support } else { Role::Issue };
+        let signers = self.signers(firm, role, stated_time(&segment.payload)?).await?;
+        let mut root = self.root(firm).await?;
         let payload = segment.payload.clone();
         // A key may sit in hardware that blocks.
         let envelope = tokio::task::spawn_blocking(move || {
-            Envelope::sign(
-                <lictor_license_file::segment::SegmentPayload as SignedPayload>::PAYLOAD_TYPE,
-                payload,
-                &[&*signer],
-            )
+            if role == Role::Support {
+                issue::sign_rebase(&payload, &signers.refs())
+            } else {
+                issue::sign_payload(&payload, &signers.refs())
+            }
         })
         .await
-        .map_err(|error| Failure::Refused(problem::internal("the signing of a segment", &error)))??
-        .to_bytes();
-        self.check(segment, &envelope).await?;
-        Ok(envelope)
+        .map_err(|error| Failure::Refused(problem::internal("the signing of a segment", &error)))??;
+        let signed = Signed::read(&envelope).map_err(unreadable("a reserved segment"))?;
+        if signed.verify(&root).is_err() {
+            // The keys were changed since this process read the root document.
+            root = self.load_root(firm).await?;
+            signed.verify(&root).map_err(unreadable("the signature of a segment"))?;
+        }
+        Ok(Kept { envelope, root_through: root.version() })
     }
 
-    /// A key that the containers do not accept must show here, not at the customer's.
-    async fn check(&self, segment: &Segment, envelope: &[u8]) -> Result<(), Failure> {
-        let root = self.root(segment.key.firm).await?;
-        let signed = Signed::read(envelope).map_err(unreadable("a reserved segment"))?;
-        signed.verify(&root).map_err(unreadable("the signature of a segment"))
+    async fn archive(&self, segment: &Segment, signed: Kept) -> Result<Kept, Failure> {
+        let Some(archive) = &self.archive else { return Ok(signed) };
+        if segment.epoch == 0 && segment.from == 0 {
+            self.archive_chain(&segment.key).await?;
+        }
+        archive.put(segment, signed).await
     }
 
-    /// The newest root document of a firm, verified.
-    pub(crate) async fn root(
-        &self,
-        firm: lictor_licensing::id::FirmCode,
-    ) -> Result<std::sync::Arc<TrustedRoot>, Failure> {
-        if let Some(root) = self.keys.known_root(firm) {
-            return Ok(root);
-        }
-        let stored = store::vendor::roots_after(&self.db, firm, 0).await?;
-        let mut trusted: Option<TrustedRoot> = None;
-        for document in stored {
-            let next = match &trusted {
-                None => TrustedRoot::trust(&document.envelope),
-                Some(root) => root.update(&document.envelope),
-            };
-            trusted =
-                Some(next.map_err(|error| Failure::Refused(problem::internal("a stored root document", &error)))?);
-        }
-        let root = trusted.ok_or_else(|| Failure::Refused(problem::unknown_firm(firm)))?;
-        Ok(self.keys.remember_root(firm, root))
-    }
-
-    async fn mark(&self, segment: &Segment) -> Result<bool, Failure> {
-        let event_id = random()?;
-        let marked = retry(|| async {
-            let now = self.clock.now();
-            let mut tx = self.db.begin().await?;
-            let (key, epoch) = (&segment.key, segment.epoch);
-            let Some(next) = store::container::mark_issued(&mut tx, key, epoch, segment.from, segment.to).await? else {
-                tx.rollback().await?;
-                return Ok::<_, Failure>(false);
-            };
-            store::segment::mark_issued(&mut tx, segment, now).await?;
-            let happening = Happening { key, serial: &next.serial, version: next.version, now, random: event_id };
-            let fact = Fact::Issued { epoch, from: segment.from, to: segment.to, reference: segment.reference.clone() };
-            events::announce(&mut tx, happening, fact).await?;
-            tx.commit().await?;
-            Ok(true)
-        })
-        .await?;
-        if marked {
-            self.counters.segments_issued.inc();
-        }
-        Ok(marked)
+    /// Puts the chain itself into the archive, with the newest context that its state was taken from.
+    pub(super) async fn archive_chain(&self, key: &crate::domain::container::ChainKey) -> Result<(), Failure> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let found = store::context::registering(&self.db, key).await?;
+        let (context, first_seen_at) = found.ok_or_else(|| Failure::Refused(problem::unknown_container()))?;
+        archive.put_chain(&ArchivedChain { key: *key, context, first_seen_at }).await
     }
 }

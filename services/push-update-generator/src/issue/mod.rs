@@ -1,16 +1,25 @@
 //! Issuing a segment so that no crash at any point can lose it, change it, or make two of it.
 //!
 //! 1. One transaction fixes counter and exact bytes: the segment is *reserved*.
-//! 2. The issue key signs these bytes. Signing again gives the same signature.
-//! 3. The signed bytes go into the write-once store. Whoever comes second finds what came first.
-//! 4. One transaction counts the segment as *issued* and writes the event.
+//! 2. The key of its role signs these bytes. Signing again gives the same signature.
+//! 3. The signed bytes go into the archive, outside of this database. Whoever comes second finds what came first.
+//! 4. One transaction keeps them here too, counts the segment as *issued* and writes the event.
+//!
+//! Before the first step the archive is asked how far the chain is. When it knows more than the tables, these were
+//! restored from a backup, and nothing is issued before the archive was replayed.
 //!
 //! Every step finds out by itself whether it was done before, so a run may stop anywhere and any other run, the next
 //! request for the container or the resumer, ends what it began. Nothing leaves the house before the fourth step.
 
 mod answer;
+mod block;
 mod finish;
+pub(crate) mod mark;
+mod rebase;
 mod reserve;
+mod resign;
+mod root;
+mod time;
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -19,9 +28,16 @@ use lictor_license_file::FileError;
 use lictor_storage::Database;
 
 pub use answer::UpdateFile;
+pub use block::Blocked;
+pub use rebase::Rebased;
+pub(crate) use reserve::begin_epoch;
 
 use crate::{
-    domain::{container::ChainKey, request::IssueRequest},
+    archive::Archive,
+    domain::{
+        container::ChainKey,
+        request::{IssueRequest, Job},
+    },
     failure::Failure,
     keys::Keys,
     metrics::Counters,
@@ -40,15 +56,15 @@ pub enum Step {
     Reserved,
     /// The signature exists, in memory only.
     Signed,
-    /// The signed bytes lie in the write-once store.
-    Stored,
+    /// The signed bytes lie in the archive.
+    Archived,
     /// The segment is issued and announced, but the caller has no answer yet.
     Issued,
 }
 
 impl Step {
     /// Every step in its order.
-    pub const ALL: [Self; 5] = [Self::Asked, Self::Reserved, Self::Signed, Self::Stored, Self::Issued];
+    pub const ALL: [Self; 5] = [Self::Asked, Self::Reserved, Self::Signed, Self::Archived, Self::Issued];
 }
 
 /// Looks on after each step; what it breaks is like a process that was killed there.
@@ -74,6 +90,8 @@ pub struct Issuer {
     pub(crate) keys: Keys,
     pub(crate) clock: SharedClock,
     pub(crate) counters: Counters,
+    pub(crate) archive: Option<Archive>,
+    marker: mark::Marker,
     watch: Arc<dyn Watch>,
 }
 
@@ -95,10 +113,12 @@ pub struct Issued {
 }
 
 impl Issuer {
-    /// An issuer over this database and these keys.
+    /// An issuer over this database and these keys, and over an archive outside of it. Without an archive a restored
+    /// database forks every chain, so only development does without.
     #[must_use]
-    pub fn new(db: Database, keys: Keys, clock: SharedClock, counters: Counters) -> Self {
-        Self { db, keys, clock, counters, watch: Arc::new(Unwatched) }
+    pub fn new(db: Database, archive: Option<Archive>, keys: Keys, clock: SharedClock, counters: Counters) -> Self {
+        let marker = mark::Marker::new(db.clone(), clock.clone());
+        Self { db, keys, clock, counters, archive, marker, watch: Arc::new(Unwatched) }
     }
 
     /// The same with somebody who looks on.
@@ -115,14 +135,29 @@ impl Issuer {
     /// the segment may have been reserved and will be issued; the same request tells.
     pub async fn issue(&self, request: &IssueRequest) -> Result<Issued, Failure> {
         let begun = self.clock.boottime();
-        self.reached(Step::Asked)?;
-        let segment = self.reserve(request).await?;
-        self.reached(Step::Reserved)?;
-        self.finish_through(&segment).await?;
-        self.reached(Step::Issued)?;
+        let segment = self.run(Job::Update(request)).await?;
         let file = self.answer(&segment).await?;
         self.counters.issue_seconds.observe(self.clock.boottime().saturating_sub(begun).as_secs_f64());
-        Ok(Issued { from: segment.from, to: segment.to, file })
+        Ok(Issued { from: segment.segment.from, to: segment.segment.to, file })
+    }
+
+    /// All steps of one segment, or of the segment that this reference named before.
+    async fn run(&self, job: Job<'_>) -> Result<finish::Finished, Failure> {
+        self.may_issue().await?;
+        self.reached(Step::Asked)?;
+        let reserved = self.reserve(job).await?;
+        self.reached(Step::Reserved)?;
+        let finished = self.finish_through(reserved).await?;
+        self.reached(Step::Issued)?;
+        Ok(finished)
+    }
+
+    /// Refuses everything that could issue or tell of chains while the tables are behind the archive.
+    pub(crate) async fn may_issue(&self) -> Result<(), Failure> {
+        match &self.archive {
+            Some(archive) => archive.check(&self.db).await,
+            None => Ok(()),
+        }
     }
 
     /// Ends what interrupted runs began, and tells how many segments that were.
@@ -139,12 +174,9 @@ impl Issuer {
 
     /// Ends what interrupted runs began on one chain.
     pub(crate) async fn finish_chain(&self, key: &ChainKey) -> Result<u64, Failure> {
-        let mut finished = 0;
-        for segment in store::segment::reserved_of(&self.db, key).await? {
-            self.finish(&segment).await?;
-            self.counters.segments_resumed.inc();
-            finished += 1;
-        }
+        let waiting = store::segment::reserved_of(&self.db, key).await?;
+        let finished = self.finish_all(waiting).await?.len() as u64;
+        self.counters.segments_resumed.inc_by(finished);
         Ok(finished)
     }
 
@@ -155,8 +187,10 @@ impl Issuer {
     pub async fn can_issue(&self) -> Result<(), String> {
         let firms = store::vendor::list(&self.db).await.map_err(|error| error.to_string())?;
         for firm in firms {
-            let root = self.root(firm).await.map_err(|failure| failure.problem().message)?;
-            self.keys.can_issue(&root)?;
+            let root = self.newest_root(firm).await.map_err(|failure| failure.problem().message)?;
+            let (keys, now) = (self.keys.clone(), self.clock.now());
+            let asked = tokio::task::spawn_blocking(move || keys.can_issue(&root, now)).await;
+            asked.map_err(|error| error.to_string())??;
         }
         Ok(())
     }

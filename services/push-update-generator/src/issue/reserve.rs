@@ -2,16 +2,19 @@
 
 use lictor_license_file::state::VendorState;
 use lictor_licensing::error::{ErrorCode, Problem};
-use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role, Signer, TrustedRoot};
-use lictor_storage::{StorageError, Tx, retry};
+use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role, TrustedRoot};
+use lictor_storage::{Tx, retry};
 
 use super::{Issuer, random, unreadable};
 use crate::{
+    archive::End,
     domain::{
         container::Chain,
-        plan::{Means, Plan, certifies, must_fold, plan},
-        request::IssueRequest,
-        segment::SegmentState,
+        plan::{Means, Plan, block_folds, certifies, must_fold, plan},
+        request::Job,
+        segment::{Purpose, SegmentState},
+        suspicion::Suspicions,
+        verdict::Place,
     },
     failure::Failure,
     keys::ProductSecret,
@@ -21,81 +24,171 @@ use crate::{
 
 /// How far the clocks of vendor and container may differ without a fresh certificate being refused.
 const CLOCK_TOLERANCE: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
+/// Segments that are read at once to be put into an archive that lacks them.
+const PAGE: u32 = 64;
+
+/// A segment whose bytes are fixed.
+#[derive(Clone, Debug)]
+pub(super) struct Reserved {
+    pub(super) segment: Segment,
+    /// Nothing of its chain was on its way when it was reserved.
+    pub(super) next: bool,
+}
 
 /// A try under the chain's lock.
 enum Attempt {
-    Reserved(Box<Segment>),
+    Reserved(Box<Reserved>),
     /// The chain needs a certificate first; it is signed outside of the lock.
     Uncertified(Box<Chain>),
+    /// A root document was made that this run does not know.
+    NewRoot(u64),
+    /// The archive lacks what was issued before it was there.
+    Unarchived(Box<Chain>),
+    /// Segments of the chain are on their way, and they have to end in this epoch.
+    InWork,
 }
 
 /// What does not change between tries.
 struct Prepared<'a> {
-    request: &'a IssueRequest,
-    root: &'a TrustedRoot,
+    job: Job<'a>,
+    root: std::sync::Arc<TrustedRoot>,
     secret: ProductSecret,
     certificate: Option<Vec<u8>>,
+    archived: Option<End>,
 }
 
 impl Issuer {
     /// Reserves the segment, or finds the one that this reference reserved before.
-    pub(super) async fn reserve(&self, request: &IssueRequest) -> Result<Segment, Failure> {
-        let firm = request.key.firm;
-        let root = self.root(firm).await?;
-        let mut prepared =
-            Prepared { request, root: &root, secret: self.keys.product_secret(firm)?, certificate: None };
+    pub(super) async fn reserve(&self, job: Job<'_>) -> Result<Reserved, Failure> {
+        let key = job.key();
+        let mut prepared = Prepared {
+            job,
+            root: self.root(key.firm).await?,
+            secret: self.keys.product_secret(key.firm)?,
+            certificate: None,
+            archived: self.archived_end(job).await?,
+        };
         loop {
-            let attempt = retry(|| self.attempt(&prepared)).await;
-            match attempt {
-                Ok(Attempt::Reserved(segment)) => return Ok(*segment),
-                Ok(Attempt::Uncertified(chain)) => prepared.certificate = Some(self.certify(&chain).await?),
-                // The reference was taken for another container in this very moment; the next try tells.
-                Err(Failure::Storage(StorageError::Unique(_))) => {}
-                Err(failure) => return Err(failure),
+            match retry(|| self.attempt(&prepared)).await? {
+                Attempt::Reserved(reserved) => return Ok(*reserved),
+                Attempt::Uncertified(chain) => prepared.certificate = Some(self.certify(&chain).await?),
+                Attempt::NewRoot(version) => {
+                    prepared.root = self.root_at(key.firm, version).await?;
+                    prepared.certificate = None;
+                }
+                Attempt::Unarchived(chain) => {
+                    self.archive_older(&chain, prepared.archived).await?;
+                    prepared.archived = self.archived_end(job).await?;
+                }
+                Attempt::InWork => {
+                    self.finish_chain(&key).await?;
+                }
             }
         }
     }
 
-    async fn attempt(&self, prepared: &Prepared<'_>) -> Result<Attempt, Failure> {
-        let request = prepared.request;
-        let mut tx = self.db.begin().await?;
-        let Some(chain) = store::container::lock(&mut tx, &request.key).await? else {
-            return Err(Failure::Refused(problem::unknown_container()));
-        };
-        let known = store::segment::find_by_reference(&mut tx, request.key.firm, &request.reference).await?;
-        if let Some(segment) = known {
-            tx.rollback().await?;
-            return if segment.key == request.key && segment.request_hash == request.hash() {
-                Ok(Attempt::Reserved(Box::new(segment)))
-            } else {
-                Err(Failure::Refused(reference_reused(&request.reference)))
-            };
+    /// Read before the chain is locked: whatever is archived was reserved before.
+    async fn archived_end(&self, job: Job<'_>) -> Result<Option<End>, Failure> {
+        match &self.archive {
+            Some(archive) => archive.end(&job.key()).await,
+            None => Ok(None),
         }
-        if let Some(refusal) = store::refusal::find(&mut tx, request.key.firm, &request.reference).await? {
+    }
+
+    async fn attempt(&self, prepared: &Prepared<'_>) -> Result<Attempt, Failure> {
+        let job = prepared.job;
+        let key = job.key();
+        let mut tx = self.db.begin().await?;
+        let Some(locked) = store::container::lock(&mut tx, &key).await? else {
             tx.rollback().await?;
-            let same = refusal.request_hash == request.hash();
-            return Err(Failure::Refused(if same { refusal.problem } else { reference_reused(&request.reference) }));
+            return Err(match (&self.archive, prepared.archived) {
+                (Some(archive), Some(_)) => archive.found_behind(),
+                _ => Failure::Refused(problem::unknown_container()),
+            });
+        };
+        let chain = locked.chain;
+        if let Some(archive) = &self.archive {
+            if prepared.archived > Some(End { epoch: chain.epoch, to: chain.reserved }) {
+                tx.rollback().await?;
+                return Err(archive.found_behind());
+            }
+            if chain.issued > 0 && prepared.archived < Some(End { epoch: chain.epoch, to: chain.issued }) {
+                tx.rollback().await?;
+                return Ok(Attempt::Unarchived(Box::new(chain)));
+            }
+        }
+        if locked.newest_root > prepared.root.version() {
+            tx.rollback().await?;
+            return Ok(Attempt::NewRoot(locked.newest_root));
         }
         let state = VendorState::decode(&chain.state).map_err(unreadable("a predicted state"))?;
-        if certifies(&state) && prepared.certificate.is_none() {
+        if job.purpose() != Purpose::Block && certifies(&state) && prepared.certificate.is_none() {
             tx.rollback().await?;
             return Ok(Attempt::Uncertified(Box::new(chain)));
         }
+        if job.purpose() == Purpose::Rebase && chain.reserved > chain.issued {
+            tx.rollback().await?;
+            return Ok(Attempt::InWork);
+        }
         let planned = match self.plan(&mut tx, &chain, &state, prepared).await {
             Ok(planned) => planned,
-            Err(Failure::Refused(problem)) if request.stays_refused(&problem) => {
-                store::refusal::insert(&mut tx, request, &problem, self.clock.now()).await?;
-                tx.commit().await?;
-                return Err(Failure::Refused(problem));
+            Err(Failure::Refused(refusal)) => {
+                // What stands in the way may be the very segment that this reference named before.
+                if let Some(reserved) = known(&mut tx, job).await? {
+                    tx.rollback().await?;
+                    return Ok(reserved);
+                }
+                if job.stays_refused(&refusal) {
+                    store::refusal::insert(&mut tx, job, &refusal, self.clock.now()).await?;
+                    tx.commit().await?;
+                }
+                return Err(Failure::Refused(refusal));
             }
             Err(failure) => return Err(failure),
         };
-        let segment = self.segment(&chain, request, &planned);
-        let predicted = planned.segment.predicted.encode()?;
-        store::segment::reserve(&mut tx, &segment).await?;
-        store::container::reserve(&mut tx, &request.key, segment.to, planned.file_base, &predicted).await?;
+        let segment = self.segment(&chain, job, &planned);
+        if !store::segment::reserve(&mut tx, &segment).await? {
+            let before = known(&mut tx, job).await?;
+            tx.rollback().await?;
+            // Nothing: whoever had taken the reference gave it up in this very moment, and the next try tells.
+            return Ok(before.unwrap_or(Attempt::InWork));
+        }
+        let next = chain.issued == segment.from || job.purpose() == Purpose::Rebase;
+        self.move_chain(&mut tx, chain, job, &planned, &segment).await?;
         tx.commit().await?;
-        Ok(Attempt::Reserved(Box::new(segment)))
+        Ok(Attempt::Reserved(Box::new(Reserved { segment, next })))
+    }
+
+    /// Writes the new end of the chain.
+    async fn move_chain(
+        &self,
+        tx: &mut Tx,
+        mut chain: Chain,
+        job: Job<'_>,
+        planned: &Plan,
+        segment: &Segment,
+    ) -> Result<(), Failure> {
+        let key = job.key();
+        let predicted = planned.segment.predicted.encode()?;
+        match job {
+            Job::Update(_) => store::container::reserve(tx, &key, segment.to, planned.file_base, &predicted).await?,
+            Job::Block(request) => {
+                chain.blocked = Some(request.reference.clone());
+                (chain.reserved, chain.file_base, chain.state) = (segment.to, planned.file_base, predicted);
+                store::container::update_chain(tx, &chain).await?;
+            }
+            Job::Rebase(request) => {
+                let challenge = &request.question.challenge;
+                let now = self.clock.now();
+                if !store::rebase::spend(tx, &key, challenge, segment.epoch, &request.reason, now).await? {
+                    return Err(Failure::Refused(problem::challenge_spent()));
+                }
+                begin_epoch(&mut chain, segment);
+                (chain.reserved, chain.file_base, chain.state) = (segment.to, planned.file_base, predicted);
+                store::container::update_chain(tx, &chain).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn plan(
@@ -105,12 +198,13 @@ impl Issuer {
         state: &VendorState,
         prepared: &Prepared<'_>,
     ) -> Result<Plan, Failure> {
-        let key = &prepared.request.key;
+        let key = &prepared.job.key();
         let pending = chain.pending();
         let bytes = store::segment::pending_bytes(tx, key, chain.epoch, chain.file_from(), pending).await?;
-        let fold = if must_fold(pending, bytes) {
+        let large = prepared.job.purpose() == Purpose::Block && block_folds(state);
+        let fold = if large || must_fold(pending, bytes) {
             let mut accepts = store::segment::heads(tx, key, chain.epoch, chain.confirmed).await?;
-            if chain.confirmed == 0 {
+            if chain.confirmed == 0 && chain.epoch == 0 {
                 accepts.insert(0, (0, chain.genesis.head));
             }
             Some(accepts)
@@ -119,36 +213,59 @@ impl Issuer {
         };
         let product_key = |product| prepared.secret.key(product);
         let means = Means {
-            root: prepared.root,
+            root: &prepared.root,
             certificate: prepared.certificate.clone(),
             product_key: &product_key,
             fold,
             now: self.clock.now(),
             seal_seed: random()?,
         };
-        plan(chain, state, prepared.request, means).map_err(Failure::Refused)
+        plan(chain, state, prepared.job, &means).map_err(Failure::Refused)
     }
 
-    fn segment(&self, chain: &Chain, request: &IssueRequest, planned: &Plan) -> Segment {
+    fn segment(&self, chain: &Chain, job: Job<'_>, planned: &Plan) -> Segment {
         let plan = &planned.segment;
+        let epoch = plan.predicted.epoch;
         Segment {
-            key: request.key,
-            epoch: chain.epoch,
+            key: job.key(),
+            epoch,
             from: plan.from,
             to: plan.to,
             prev_head: plan.previous_head,
             head: plan.head,
             state_digest: plan.predicted.digest(),
-            reference: request.reference.clone(),
-            request_hash: request.hash(),
+            reference: job.reference().to_owned(),
+            request_hash: job.hash(),
+            purpose: job.purpose(),
             payload: plan.payload.clone(),
-            file_from: chain.confirmed.max(planned.file_base),
+            operations: planned.record.encode(),
+            file_from: if epoch == chain.epoch { chain.confirmed.max(planned.file_base) } else { 0 },
             file_root: chain.root_version,
+            root_through: None,
             summary: planned.summary.clone(),
             state: SegmentState::Reserved,
             reserved_at: self.clock.now(),
             issued_at: None,
             confirmed_at: None,
+        }
+    }
+
+    /// Puts into the archive what was issued before the archive was there.
+    async fn archive_older(&self, chain: &Chain, mut archived: Option<End>) -> Result<(), Failure> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let key = &chain.identity.key;
+        if archived.is_none() {
+            self.archive_chain(key).await?;
+        }
+        loop {
+            let End { epoch, to } = archived.unwrap_or(End { epoch: 0, to: 0 });
+            let older = store::segment::issued_after(&self.db, key, epoch, to, PAGE).await?;
+            let Some(last) = older.last() else { return Ok(()) };
+            archived = Some(End { epoch: last.epoch, to: last.to });
+            for segment in &older {
+                let kept = store::segment::kept(&self.db, segment).await?;
+                archive.put(segment, kept).await?;
+            }
         }
     }
 
@@ -162,14 +279,37 @@ impl Issuer {
             not_after: None,
             limits: LeaseLimits::default(),
         };
-        let signer = self.keys.signer(chain.identity.key.firm, Role::LeaseCertifier)?;
-        let envelope = tokio::task::spawn_blocking(move || {
-            let signer: &dyn Signer = &*signer;
-            Envelope::seal(&certificate, &[signer])
-        })
-        .await
-        .map_err(|error| Failure::Refused(problem::internal("the signing of a certificate", &error)))??;
+        let signers = self.signers(chain.identity.key.firm, Role::LeaseCertifier, certificate.not_before).await?;
+        let envelope = tokio::task::spawn_blocking(move || Envelope::seal(&certificate, &signers.refs()))
+            .await
+            .map_err(|error| Failure::Refused(problem::internal("the signing of a certificate", &error)))??;
         Ok(envelope.to_bytes())
+    }
+}
+
+/// Closes the chain's epoch and begins the next one with a rebase. Nothing stands against it any more; the evidence stays.
+pub(crate) fn begin_epoch(chain: &mut Chain, rebase: &Segment) {
+    chain.epoch = rebase.epoch;
+    // No container is ever at counter 0 of this epoch, so no state belongs there.
+    chain.genesis = Place { head: rebase.prev_head, state_digest: lictor_license_file::Digest([0; 32]) };
+    (chain.confirmed, chain.issued, chain.file_base, chain.context_counter) = (0, 0, 0, 0);
+    chain.suspicions = Suspicions::NONE;
+}
+
+/// What a reference stands for already: a segment, or a refusal.
+async fn known(tx: &mut Tx, job: Job<'_>) -> Result<Option<Attempt>, Failure> {
+    let key = job.key();
+    if let Some(segment) = store::segment::find_by_reference(tx, key.firm, job.reference()).await? {
+        return if segment.key == key && segment.request_hash == job.hash() {
+            Ok(Some(Attempt::Reserved(Box::new(Reserved { segment, next: false }))))
+        } else {
+            Err(Failure::Refused(reference_reused(job.reference())))
+        };
+    }
+    match store::refusal::find(tx, key.firm, job.reference()).await? {
+        Some(refusal) if refusal.request_hash == job.hash() => Err(Failure::Refused(refusal.problem)),
+        Some(_) => Err(Failure::Refused(reference_reused(job.reference()))),
+        None => Ok(None),
     }
 }
 

@@ -6,6 +6,7 @@ use lictor_license_file::{
     seal::SealingPublicKey,
 };
 use lictor_licensing::id::FirmCode;
+use lictor_signing::cbor;
 use lictor_storage::{
     Database, StorageError, Tx,
     sqlx::{self, any::AnyRow},
@@ -23,7 +24,8 @@ macro_rules! columns {
     () => {
         "SELECT container_id, firm_code, serial, kind, virtual_machine, runtime, device_key, sealing_key, lease_key, \
          epoch, genesis_head, genesis_digest, confirmed, issued, reserved, file_base, state, root_version, \
-         context_sequence, context_counter, suspicion, version, first_seen_at, last_contact_at FROM container "
+         context_sequence, context_counter, suspicion, device_counters, block_reference, version, first_seen_at, \
+         last_contact_at FROM container "
     };
 }
 
@@ -49,16 +51,50 @@ pub async fn find_by_serial(db: &Database, firm: FirmCode, serial: &str) -> Resu
         .transpose()
 }
 
+/// A chain that is held alone, and what goes with it at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locked {
+    /// The chain.
+    pub chain: Chain,
+    /// Version of the firm's newest root document.
+    pub newest_root: u64,
+}
+
 /// The chain, held alone until the transaction ends.
-pub async fn lock(tx: &mut Tx, key: &ChainKey) -> Result<Option<Chain>, StorageError> {
-    let statement = tx.dialect().lock_rows(concat!(columns!(), "WHERE container_id = $1 AND firm_code = $2"));
+pub async fn lock(tx: &mut Tx, key: &ChainKey) -> Result<Option<Locked>, StorageError> {
+    let statement = tx.dialect().lock_rows(
+        "SELECT container_id, firm_code, serial, kind, virtual_machine, runtime, device_key, sealing_key, lease_key, \
+         epoch, genesis_head, genesis_digest, confirmed, issued, reserved, file_base, state, root_version, \
+         context_sequence, context_counter, suspicion, device_counters, block_reference, version, first_seen_at, \
+         last_contact_at, \
+         (SELECT vendor.root_version FROM vendor WHERE vendor.firm_code = container.firm_code) AS newest_root \
+         FROM container WHERE container_id = $1 AND firm_code = $2",
+    );
     sqlx::query(statement)
         .bind(key.container.to_string())
         .bind(i64::from(key.firm.get()))
         .fetch_optional(tx.conn())
         .await?
-        .map(|row| chain(&row))
+        .map(|row| {
+            let newest_root = Columns::of(&row, "vendor").count("newest_root")?;
+            Ok(Locked { chain: chain(&row)?, newest_root })
+        })
         .transpose()
+}
+
+/// Whether the chain is there and its bytes are fixed up to this counter of this epoch, or it is in a later epoch.
+pub async fn reaches(db: &Database, key: &ChainKey, epoch: u32, to: u64) -> Result<bool, StorageError> {
+    let row = sqlx::query(
+        "SELECT 1 FROM container WHERE container_id = $1 AND firm_code = $2 \
+         AND (epoch > $3 OR (epoch = $3 AND reserved >= $4))",
+    )
+    .bind(key.container.to_string())
+    .bind(i64::from(key.firm.get()))
+    .bind(i64::from(epoch))
+    .bind(to_i64(to)?)
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(row.is_some())
 }
 
 /// Chains of a firm in the order of their containers' ids, strictly after `after`.
@@ -102,9 +138,10 @@ pub async fn insert(tx: &mut Tx, chain: &Chain) -> Result<bool, StorageError> {
     let inserted = sqlx::query(
         "INSERT INTO container (container_id, firm_code, serial, kind, virtual_machine, runtime, device_key, \
          sealing_key, lease_key, epoch, genesis_head, genesis_digest, confirmed, issued, reserved, file_base, state, \
-         root_version, context_sequence, context_counter, suspicion, version, first_seen_at, last_contact_at) \
+         root_version, context_sequence, context_counter, suspicion, device_counters, version, first_seen_at, \
+         last_contact_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-         $22, $23, $24) ON CONFLICT (container_id, firm_code) DO NOTHING",
+         $22, $23, $24, $25) ON CONFLICT (container_id, firm_code) DO NOTHING",
     )
     .bind(identity.key.container.to_string())
     .bind(i64::from(identity.key.firm.get()))
@@ -127,6 +164,7 @@ pub async fn insert(tx: &mut Tx, chain: &Chain) -> Result<bool, StorageError> {
     .bind(to_i64(chain.context_sequence)?)
     .bind(to_i64(chain.context_counter)?)
     .bind(chain.suspicions.to_string())
+    .bind(cbor::encode(&chain.counters))
     .bind(to_i64(chain.version)?)
     .bind(chain.first_seen_at.as_micros())
     .bind(chain.last_contact_at.as_micros())
@@ -157,48 +195,39 @@ pub async fn reserve(
     Ok(())
 }
 
-/// What the event about an issued segment needs of its chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextEvent {
-    /// Display name of the container.
-    pub serial: String,
-    /// The number of the event.
-    pub version: u64,
-}
-
-/// Counts the segment from `from` to `to` as issued if it is the next one. Nothing when another run did so before, or
-/// when an earlier segment is still on its way.
-pub async fn mark_issued(
-    tx: &mut Tx,
-    key: &ChainKey,
-    epoch: u32,
-    from: u64,
-    to: u64,
-) -> Result<Option<NextEvent>, StorageError> {
+/// Writes back a chain whose end was moved by more than an ordinary segment: into another epoch, or to where the archive
+/// is. Only under [`lock`].
+pub async fn update_chain(tx: &mut Tx, chain: &Chain) -> Result<(), StorageError> {
     sqlx::query(
-        "UPDATE container SET issued = $1, version = version + 1 \
-         WHERE container_id = $2 AND firm_code = $3 AND epoch = $4 AND issued = $5 RETURNING serial, version",
+        "UPDATE container SET epoch = $1, genesis_head = $2, genesis_digest = $3, confirmed = $4, issued = $5, \
+         reserved = $6, file_base = $7, state = $8, suspicion = $9, block_reference = $10, version = $11, \
+         context_counter = $12 WHERE container_id = $13 AND firm_code = $14",
     )
-    .bind(to_i64(to)?)
-    .bind(key.container.to_string())
-    .bind(i64::from(key.firm.get()))
-    .bind(i64::from(epoch))
-    .bind(to_i64(from)?)
-    .fetch_optional(tx.conn())
-    .await?
-    .map(|row| {
-        let columns = Columns::of(&row, "container");
-        Ok(NextEvent { serial: columns.text("serial")?, version: columns.count("version")? })
-    })
-    .transpose()
+    .bind(i64::from(chain.epoch))
+    .bind(chain.genesis.head.0.to_vec())
+    .bind(chain.genesis.state_digest.0.to_vec())
+    .bind(to_i64(chain.confirmed)?)
+    .bind(to_i64(chain.issued)?)
+    .bind(to_i64(chain.reserved)?)
+    .bind(to_i64(chain.file_base)?)
+    .bind(&chain.state[..])
+    .bind(chain.suspicions.to_string())
+    .bind(chain.blocked.as_deref().unwrap_or_default())
+    .bind(to_i64(chain.version)?)
+    .bind(to_i64(chain.context_counter)?)
+    .bind(chain.identity.key.container.to_string())
+    .bind(i64::from(chain.identity.key.firm.get()))
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Writes back what a context changed: proof, contact, suspicion, event number. Only under [`lock`].
 pub async fn update_standing(tx: &mut Tx, chain: &Chain) -> Result<(), StorageError> {
     sqlx::query(
         "UPDATE container SET confirmed = $1, root_version = $2, context_sequence = $3, context_counter = $4, \
-         suspicion = $5, version = $6, last_contact_at = $7, virtual_machine = $8, runtime = $9 \
-         WHERE container_id = $10 AND firm_code = $11",
+         suspicion = $5, version = $6, last_contact_at = $7, virtual_machine = $8, runtime = $9, device_counters = $10 \
+         WHERE container_id = $11 AND firm_code = $12",
     )
     .bind(to_i64(chain.confirmed)?)
     .bind(to_i64(chain.root_version)?)
@@ -209,6 +238,7 @@ pub async fn update_standing(tx: &mut Tx, chain: &Chain) -> Result<(), StorageEr
     .bind(chain.last_contact_at.as_micros())
     .bind(i64::from(chain.identity.profile.virtual_machine))
     .bind(chain.identity.profile.runtime.to_string())
+    .bind(cbor::encode(&chain.counters))
     .bind(chain.identity.key.container.to_string())
     .bind(i64::from(chain.identity.key.firm.get()))
     .execute(tx.conn())
@@ -256,6 +286,8 @@ fn chain(row: &AnyRow) -> Result<Chain, StorageError> {
         context_sequence: columns.count("context_sequence")?,
         context_counter: columns.count("context_counter")?,
         suspicions: columns.parsed("suspicion", Suspicions::parse)?,
+        counters: cbor::decode(&columns.bytes("device_counters")?).map_err(|_| columns.wrong("device_counters"))?,
+        blocked: Some(columns.text("block_reference")?).filter(|reference| !reference.is_empty()),
         version: columns.count("version")?,
         first_seen_at: columns.time("first_seen_at")?,
         last_contact_at: columns.time("last_contact_at")?,

@@ -115,6 +115,24 @@ pub async fn accepted(db: &Database, key: &ChainKey) -> Result<Option<Vec<u8>>, 
         .transpose()
 }
 
+/// The context that the modified context starts from, and when the container was first seen.
+pub async fn registering(db: &Database, key: &ChainKey) -> Result<Option<(Vec<u8>, Timestamp)>, StorageError> {
+    sqlx::query(
+        "SELECT file, first_seen_at FROM accepted_context JOIN container \
+         ON container.container_id = accepted_context.container_id AND container.firm_code = accepted_context.firm_code \
+         WHERE accepted_context.container_id = $1 AND accepted_context.firm_code = $2",
+    )
+    .bind(key.container.to_string())
+    .bind(i64::from(key.firm.get()))
+    .fetch_optional(db.pool())
+    .await?
+    .map(|row| {
+        let columns = Columns::of(&row, "accepted_context");
+        Ok((columns.bytes("file")?, columns.time("first_seen_at")?))
+    })
+    .transpose()
+}
+
 /// Keeps what speaks against a container, up to a fixed number of pieces per chain.
 pub async fn keep_evidence(
     tx: &mut Tx,

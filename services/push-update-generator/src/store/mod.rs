@@ -2,7 +2,12 @@
 
 pub mod container;
 pub mod context;
+pub mod issued;
+pub mod proposal;
+pub mod rebase;
 pub mod refusal;
+pub mod resigned;
+pub mod restore;
 pub mod row;
 pub mod segment;
 pub mod vendor;
@@ -13,4 +18,4 @@ use lictor_storage::Migration;
 pub const SCHEMA: &str = "push_update_generator";
 
 /// All steps of the schema.
-pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_chain", "0002_refusal"];
+pub static MIGRATIONS: &[Migration] = lictor_storage::migrations!["0001_chain", "0002_refusal", "0003_rotation"];

@@ -6,7 +6,7 @@ use lictor_licensing::{error::Problem, id::FirmCode};
 use lictor_storage::{StorageError, Tx, sqlx};
 
 use super::row::Columns;
-use crate::domain::request::IssueRequest;
+use crate::domain::request::Job;
 
 /// A refusal that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,19 +38,14 @@ pub async fn find(tx: &mut Tx, firm: FirmCode, reference: &str) -> Result<Option
 }
 
 /// Keeps a refusal.
-pub async fn insert(
-    tx: &mut Tx,
-    request: &IssueRequest,
-    problem: &Problem,
-    now: Timestamp,
-) -> Result<(), StorageError> {
+pub async fn insert(tx: &mut Tx, job: Job<'_>, problem: &Problem, now: Timestamp) -> Result<(), StorageError> {
     sqlx::query(
         "INSERT INTO refused_reference (firm_code, reference, request_hash, code, message, next, refused_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (firm_code, reference) DO NOTHING",
     )
-    .bind(i64::from(request.key.firm.get()))
-    .bind(&request.reference)
-    .bind(request.hash().0.to_vec())
+    .bind(i64::from(job.key().firm.get()))
+    .bind(job.reference())
+    .bind(job.hash().0.to_vec())
     .bind(problem.code.name())
     .bind(&problem.message)
     .bind(&problem.next)

@@ -46,6 +46,11 @@ impl<'r> Columns<'r> {
         Ok(micros.map(Timestamp::from_micros))
     }
 
+    pub(crate) fn optional_count(&self, column: &str) -> Result<Option<u64>, StorageError> {
+        let count: Option<i64> = self.row.try_get(column)?;
+        count.map(to_u64).transpose()
+    }
+
     pub(crate) fn text(&self, column: &str) -> Result<String, StorageError> {
         Ok(self.row.try_get(column)?)
     }

@@ -10,7 +10,15 @@ use lictor_storage::{
 };
 
 use super::row::Columns;
-use crate::domain::{container::ChainKey, plan::MOST_PENDING_BYTES, segment::SegmentState, verdict::Place};
+use crate::{
+    archive::Kept,
+    domain::{
+        container::ChainKey,
+        plan::MOST_PENDING_BYTES,
+        segment::{Purpose, SegmentState},
+        verdict::Place,
+    },
+};
 
 /// A segment as its first transaction fixed it, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +41,18 @@ pub struct Segment {
     pub reference: String,
     /// SHA-256 of what was asked for.
     pub request_hash: Digest,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Exact bytes to sign.
     pub payload: Vec<u8>,
+    /// What it does, see [`crate::domain::record::Record`].
+    pub operations: Vec<u8>,
     /// The answering update file starts above this counter.
     pub file_from: u64,
     /// The answering update file carries the roots above this version.
     pub file_root: u64,
+    /// Up to this version: the newest when it was signed. Nothing before that.
+    pub root_through: Option<u64>,
     /// One line for people.
     pub summary: String,
     /// How far it is.
@@ -71,7 +85,8 @@ pub struct SegmentLine {
 macro_rules! columns {
     () => {
         "SELECT container_id, firm_code, epoch, k, from_k, prev_head, head, state_digest, reference, request_hash, \
-         payload, file_from, file_root, summary, state, reserved_at, issued_at, confirmed_at FROM segment "
+         purpose, payload, operations, file_from, file_root, root_through, summary, state, reserved_at, issued_at, \
+         confirmed_at FROM segment "
     };
 }
 
@@ -86,13 +101,17 @@ pub async fn find_by_reference(tx: &mut Tx, firm: FirmCode, reference: &str) -> 
         .transpose()
 }
 
-/// Fixes a segment's counter and bytes.
-pub async fn reserve(tx: &mut Tx, segment: &Segment) -> Result<(), StorageError> {
+/// Fixes a segment's counter and bytes, unless its reference was used or refused before; tells whether it did.
+pub async fn reserve(tx: &mut Tx, segment: &Segment) -> Result<bool, StorageError> {
     let follows = if segment.from == 0 { None } else { Some(to_i64(segment.from)?) };
-    sqlx::query(
+    let done = sqlx::query(
         "INSERT INTO segment (container_id, firm_code, epoch, k, from_k, prev_head, follows, head, state_digest, \
-         reference, request_hash, payload, file_from, file_root, summary, state, reserved_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+         reference, request_hash, purpose, payload, operations, file_from, file_root, summary, state, reserved_at) \
+         SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT), $6, \
+         CAST($7 AS BIGINT), $8, $9, CAST($10 AS TEXT), $11, CAST($12 AS TEXT), $13, $14, CAST($15 AS BIGINT), \
+         CAST($16 AS BIGINT), CAST($17 AS TEXT), CAST($18 AS TEXT), CAST($19 AS BIGINT) \
+         WHERE NOT EXISTS (SELECT 1 FROM refused_reference WHERE firm_code = $2 AND reference = $10) \
+         ON CONFLICT (firm_code, reference) DO NOTHING",
     )
     .bind(segment.key.container.to_string())
     .bind(i64::from(segment.key.firm.get()))
@@ -105,15 +124,18 @@ pub async fn reserve(tx: &mut Tx, segment: &Segment) -> Result<(), StorageError>
     .bind(segment.state_digest.0.to_vec())
     .bind(&segment.reference)
     .bind(segment.request_hash.0.to_vec())
-    .bind(segment.payload.clone())
+    .bind(segment.purpose.name())
+    .bind(&segment.payload[..])
+    .bind(&segment.operations[..])
     .bind(to_i64(segment.file_from)?)
     .bind(to_i64(segment.file_root)?)
     .bind(&segment.summary)
     .bind(segment.state.name())
     .bind(segment.reserved_at.as_micros())
     .execute(tx.conn())
-    .await?;
-    Ok(())
+    .await?
+    .rows_affected();
+    Ok(done == 1)
 }
 
 /// Segments of a chain that are not issued yet, in the order of their counters.
@@ -148,87 +170,8 @@ pub async fn chains_in_work(db: &Database, limit: u32) -> Result<Vec<ChainKey>, 
     .collect()
 }
 
-/// Puts the signed bytes into the write-once store and gives back what lies there now: these bytes, or those that came
-/// first.
-pub async fn store_envelope(
-    db: &Database,
-    segment: &Segment,
-    envelope: &[u8],
-    now: Timestamp,
-) -> Result<Vec<u8>, StorageError> {
-    let stored = lictor_storage::retry(|| async {
-        let mut tx = db.begin().await?;
-        let stored = sqlx::query(
-            "INSERT INTO segment_envelope (container_id, firm_code, epoch, k, envelope, stored_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (container_id, firm_code, epoch, k) DO NOTHING",
-        )
-        .bind(segment.key.container.to_string())
-        .bind(i64::from(segment.key.firm.get()))
-        .bind(i64::from(segment.epoch))
-        .bind(to_i64(segment.to)?)
-        .bind(envelope)
-        .bind(now.as_micros())
-        .execute(tx.conn())
-        .await?
-        .rows_affected();
-        tx.commit().await?;
-        Ok::<_, StorageError>(stored)
-    })
-    .await?;
-    if stored == 1 {
-        return Ok(envelope.to_vec());
-    }
-    let row = sqlx::query(
-        "SELECT envelope FROM segment_envelope WHERE container_id = $1 AND firm_code = $2 AND epoch = $3 AND k = $4",
-    )
-    .bind(segment.key.container.to_string())
-    .bind(i64::from(segment.key.firm.get()))
-    .bind(i64::from(segment.epoch))
-    .bind(to_i64(segment.to)?)
-    .fetch_one(db.pool())
-    .await?;
-    Columns::of(&row, "segment_envelope").bytes("envelope")
-}
-
-/// The envelope in the write-once store, if the segment came that far.
-pub async fn find_envelope(db: &Database, segment: &Segment) -> Result<Option<Vec<u8>>, StorageError> {
-    sqlx::query(
-        "SELECT envelope FROM segment_envelope WHERE container_id = $1 AND firm_code = $2 AND epoch = $3 AND k = $4",
-    )
-    .bind(segment.key.container.to_string())
-    .bind(i64::from(segment.key.firm.get()))
-    .bind(i64::from(segment.epoch))
-    .bind(to_i64(segment.to)?)
-    .fetch_optional(db.pool())
-    .await?
-    .map(|row| Columns::of(&row, "segment_envelope").bytes("envelope"))
-    .transpose()
-}
-
-/// Counts a reserved segment as issued.
-pub async fn mark_issued(tx: &mut Tx, segment: &Segment, now: Timestamp) -> Result<(), StorageError> {
-    let to = segment.state.issue().map_err(|refused| StorageError::inconsistent("segment", refused.to_string()))?;
-    let done = sqlx::query(
-        "UPDATE segment SET state = $1, issued_at = $2 \
-         WHERE container_id = $3 AND firm_code = $4 AND epoch = $5 AND k = $6 AND state = $7",
-    )
-    .bind(to.name())
-    .bind(now.as_micros())
-    .bind(segment.key.container.to_string())
-    .bind(i64::from(segment.key.firm.get()))
-    .bind(i64::from(segment.epoch))
-    .bind(to_i64(segment.to)?)
-    .bind(segment.state.name())
-    .execute(tx.conn())
-    .await?
-    .rows_affected();
-    if done == 1 {
-        return Ok(());
-    }
-    Err(StorageError::inconsistent("segment", "the chain counts it as not issued, the segment itself as issued"))
-}
-
-/// Counts the issued segments above `after` up to `to` as proven and gives their references, oldest first.
+/// Counts the issued segments above `after` up to `to` as proven and gives their references, oldest first. The first
+/// proof of an epoch proves what was issued in earlier ones too: the rebase carried all of it.
 pub async fn confirm(
     tx: &mut Tx,
     key: &ChainKey,
@@ -237,10 +180,11 @@ pub async fn confirm(
     to: u64,
     now: Timestamp,
 ) -> Result<Vec<String>, StorageError> {
+    let before = if after == 0 { i64::from(epoch) } else { 0 };
     let mut proven = sqlx::query(
         "UPDATE segment SET state = 'confirmed', confirmed_at = $1 \
-         WHERE container_id = $2 AND firm_code = $3 AND epoch = $4 AND k > $5 AND k <= $6 AND state = 'issued' \
-         RETURNING k, reference",
+         WHERE container_id = $2 AND firm_code = $3 AND state = 'issued' \
+         AND ((epoch = $4 AND k > $5 AND k <= $6) OR epoch < $7) RETURNING epoch, k, reference",
     )
     .bind(now.as_micros())
     .bind(key.container.to_string())
@@ -248,17 +192,72 @@ pub async fn confirm(
     .bind(i64::from(epoch))
     .bind(to_i64(after)?)
     .bind(to_i64(to)?)
+    .bind(before)
     .fetch_all(tx.conn())
     .await?
     .iter()
     .map(|row| {
         let columns = Columns::of(row, "segment");
-        Ok((columns.count("k")?, columns.text("reference")?))
+        Ok((columns.small("epoch")?, columns.count("k")?, columns.text("reference")?))
     })
     .collect::<Result<Vec<_>, StorageError>>()?;
     // The engine returns rows in no order.
     proven.sort_unstable();
-    Ok(proven.into_iter().map(|(_, reference)| reference).collect())
+    Ok(proven.into_iter().map(|(_, _, reference)| reference).collect())
+}
+
+/// When the first segment after a counter was proven, if one was.
+pub async fn proven_after(tx: &mut Tx, key: &ChainKey, epoch: u32, k: u64) -> Result<Option<Timestamp>, StorageError> {
+    let Ok(k) = i64::try_from(k) else { return Ok(None) };
+    let row = sqlx::query(
+        "SELECT MIN(confirmed_at) AS confirmed_at FROM segment \
+         WHERE container_id = $1 AND firm_code = $2 AND epoch = $3 AND k > $4 AND state = 'confirmed'",
+    )
+    .bind(key.container.to_string())
+    .bind(i64::from(key.firm.get()))
+    .bind(i64::from(epoch))
+    .bind(k)
+    .fetch_one(tx.conn())
+    .await?;
+    Columns::of(&row, "segment").optional_time("confirmed_at")
+}
+
+/// A segment of a chain by its counter, if one ends there.
+pub async fn at(db: &Database, key: &ChainKey, epoch: u32, k: u64) -> Result<Option<Segment>, StorageError> {
+    sqlx::query(concat!(columns!(), "WHERE container_id = $1 AND firm_code = $2 AND epoch = $3 AND k = $4"))
+        .bind(key.container.to_string())
+        .bind(i64::from(key.firm.get()))
+        .bind(i64::from(epoch))
+        .bind(to_i64(k)?)
+        .fetch_optional(db.pool())
+        .await?
+        .map(|row| segment(&row))
+        .transpose()
+}
+
+/// Issued segments of a chain above a place, oldest first, at most `limit`.
+pub async fn issued_after(
+    db: &Database,
+    key: &ChainKey,
+    epoch: u32,
+    k: u64,
+    limit: u32,
+) -> Result<Vec<Segment>, StorageError> {
+    sqlx::query(concat!(
+        columns!(),
+        "WHERE container_id = $1 AND firm_code = $2 AND (epoch > $3 OR (epoch = $3 AND k > $4)) \
+         AND state <> 'reserved' ORDER BY epoch, k LIMIT $5"
+    ))
+    .bind(key.container.to_string())
+    .bind(i64::from(key.firm.get()))
+    .bind(i64::from(epoch))
+    .bind(to_i64(k)?)
+    .bind(i64::from(limit))
+    .fetch_all(db.pool())
+    .await?
+    .iter()
+    .map(segment)
+    .collect()
 }
 
 /// The place in the chain at counter `k` of an epoch, if a segment ends there.
@@ -280,6 +279,23 @@ pub async fn place(tx: &mut Tx, key: &ChainKey, epoch: u32, k: u64) -> Result<Op
         Ok(Place { head: columns.digest("head")?, state_digest: columns.digest("state_digest")? })
     })
     .transpose()
+}
+
+/// What was signed of an issued segment.
+pub async fn kept(db: &Database, segment: &Segment) -> Result<Kept, StorageError> {
+    let row = sqlx::query(
+        "SELECT envelope FROM segment_envelope WHERE container_id = $1 AND firm_code = $2 AND epoch = $3 AND k = $4",
+    )
+    .bind(segment.key.container.to_string())
+    .bind(i64::from(segment.key.firm.get()))
+    .bind(i64::from(segment.epoch))
+    .bind(to_i64(segment.to)?)
+    .fetch_one(db.pool())
+    .await?;
+    Ok(Kept {
+        envelope: Columns::of(&row, "segment_envelope").bytes("envelope")?,
+        root_through: segment.root_through.unwrap_or(segment.file_root),
+    })
 }
 
 /// The signed bytes of the issued segments above `after` up to `to`, in order.
@@ -347,9 +363,12 @@ fn segment(row: &AnyRow) -> Result<Segment, StorageError> {
         state_digest: columns.digest("state_digest")?,
         reference: columns.text("reference")?,
         request_hash: columns.digest("request_hash")?,
+        purpose: columns.parsed("purpose", Purpose::parse)?,
         payload: columns.bytes("payload")?,
+        operations: columns.bytes("operations")?,
         file_from: columns.count("file_from")?,
         file_root: columns.count("file_root")?,
+        root_through: columns.optional_count("root_through")?,
         summary: columns.text("summary")?,
         state: columns.parsed("state", SegmentState::parse)?,
         reserved_at: columns.time("reserved_at")?,

@@ -173,7 +173,7 @@ async fn an_unknown_container_with_segments_is_not_registered() {
         let receipt = device.import(&issued.file.bytes).expect("an import");
         // Another installation with the same keys that never heard of it.
         let elsewhere = TestDatabase::sqlite(lictor_push_update_generator::store::MIGRATIONS).await;
-        let other = World::over(elsewhere.db.clone(), world.folder.clone()).await;
+        let other = World::over(elsewhere.db.clone(), None, world.folder.clone()).await;
         let taken = other.take(&receipt).await;
         assert_eq!((taken.verdict, taken.chain), (Verdict::UnknownContainer, None));
         assert!(other.events().await.is_empty());
@@ -214,7 +214,7 @@ async fn another_history_is_a_fork_and_proves_nothing() {
         let mut device = world.known_device(1).await;
         // A second set of tables under the same keys, as after a lost commit.
         let elsewhere = TestDatabase::sqlite(lictor_push_update_generator::store::MIGRATIONS).await;
-        let other = World::over(elsewhere.db.clone(), world.folder.clone()).await;
+        let other = World::over(elsewhere.db.clone(), None, world.folder.clone()).await;
         // It made its own root document, so the container only sees what the issue key signed.
         other.take(&device.context()).await;
         let ours = world.issue(&device, "act_1", vec![add(1)]).await;

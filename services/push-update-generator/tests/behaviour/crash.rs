@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// Dies at the first time that a step is reached, and lives on afterwards.
-struct DieAt(Step, AtomicUsize);
+pub(crate) struct DieAt(Step, AtomicUsize);
 
 impl DieAt {
-    fn first(step: Step) -> Arc<dyn Watch> {
+    pub(crate) fn first(step: Step) -> Arc<dyn Watch> {
         Arc::new(Self(step, AtomicUsize::new(0)))
     }
 }
@@ -127,7 +127,7 @@ async fn issued_events(world: &World, reference: &str) -> usize {
 #[tokio::test]
 async fn the_next_request_finishes_what_was_left_before_it() {
     worlds(async |world| {
-        for step in [Step::Reserved, Step::Signed, Step::Stored] {
+        for step in [Step::Reserved, Step::Signed, Step::Archived] {
             let number = 40 + step as u8;
             let mut device = world.known_device(number).await;
             let dying = world.restarted(Some(DieAt::first(step))).await;
@@ -148,7 +148,7 @@ async fn the_next_request_finishes_what_was_left_before_it() {
 async fn a_context_that_comes_in_between_finds_a_finished_chain() {
     worlds(async |world| {
         let mut device = world.known_device(1).await;
-        let dying = world.restarted(Some(DieAt::first(Step::Stored))).await;
+        let dying = world.restarted(Some(DieAt::first(Step::Archived))).await;
         assert!(dying.try_issue(&device, "act_1", vec![add(1)]).await.is_err());
         let taken = world.take(&device.context()).await;
         assert_eq!((taken.verdict.name(), taken.chain.expect("known").issued), ("ok", 1));

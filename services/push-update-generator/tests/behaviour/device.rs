@@ -11,7 +11,7 @@ use lictor_license_file::{
     device::{DeviceCounters, DeviceKeys, DeviceProfile},
     evidence::{self, Evidence},
     seal::SealingKey,
-    segment::ProductKey,
+    segment::{ProductKey, Question},
     state::VendorState,
 };
 use lictor_licensing::{
@@ -30,6 +30,8 @@ pub(crate) struct Device {
     pub(crate) product_keys: BTreeMap<ProductCode, ProductKey>,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) sequence: u64,
+    pub(crate) counters: DeviceCounters,
+    pub(crate) questions: Vec<Question>,
     signer: MemorySigner,
     sealing: SealingKey,
 }
@@ -49,6 +51,8 @@ impl Device {
             product_keys: BTreeMap::new(),
             evidence: Vec::new(),
             sequence: 0,
+            counters: DeviceCounters::default(),
+            questions: Vec::new(),
             signer,
             sealing,
         }
@@ -68,6 +72,16 @@ impl Device {
         context.to_file(&self.signer).expect("a context file")
     }
 
+    /// A context that carries a challenge of the vendor; a rebase may answer it.
+    pub(crate) fn ask(&mut self, challenge: [u8; 32]) -> Vec<u8> {
+        self.sequence += 1;
+        let mut context = self.statement(Reason::Request);
+        context.vendor_nonce = Some(challenge);
+        context.device_nonce = [u8::try_from(self.sequence % 251).expect("a small number"); 16];
+        self.questions.push(context.question().expect("a question"));
+        context.to_file(&self.signer).expect("a context file")
+    }
+
     pub(crate) fn statement(&self, reason: Reason) -> Context {
         Context::new(
             &self.state,
@@ -80,7 +94,7 @@ impl Device {
                 created_at: Timestamp::UNIX_EPOCH,
                 device_nonce: [7; 16],
                 vendor_nonce: None,
-                counters: DeviceCounters::default(),
+                counters: self.counters.clone(),
                 evidence: self.evidence.clone(),
             },
         )
@@ -94,14 +108,21 @@ impl Device {
     /// Imports an update file; gives the receipt, or the reason why nothing changed.
     pub(crate) fn import(&mut self, file: &[u8]) -> Result<Vec<u8>, FileError> {
         let device = apply::Device { profile: &self.profile, sealing: &self.sealing };
-        let import = apply::verify(file, device, &self.root, &self.state).inspect_err(|error| {
-            if let Some(piece) = Evidence::from_refusal(error) {
-                evidence::keep(&mut self.evidence, piece);
-            }
-        });
+        let import =
+            apply::verify_answering(file, device, &self.root, &self.state, &self.questions).inspect_err(|error| {
+                if let Some(piece) = Evidence::from_refusal(error) {
+                    evidence::keep(&mut self.evidence, piece);
+                }
+            });
         let mut import = import?;
         while let Some(step) = import.next_step() {
-            for change in step?.keys {
+            let step = step?;
+            if step.rebased {
+                self.evidence.clear();
+                self.questions.clear();
+            }
+            self.counters.merge(&step.floor);
+            for change in step.keys {
                 match change {
                     KeyChange::Set(product, key) => {
                         self.product_keys.insert(product, key);

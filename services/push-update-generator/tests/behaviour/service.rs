@@ -43,9 +43,10 @@ fn settings(folder: &std::path::Path, issuer: &LocalIssuer, keys_mode: Mode) -> 
     Settings {
         listen: ListenSettings::loopback(),
         database: DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join("updates.db"))),
+        archive: Some(DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join("archive.db")))),
         broker: Broker::in_process(),
         auth: AuthSettings::local(issuer, "lictor"),
-        keys_dir: folder.join("keys"),
+        keys: lictor_push_update_generator::KeyPlace::Folder(folder.join("keys")),
         keys_mode,
     }
 }
@@ -93,7 +94,7 @@ async fn page(address: SocketAddr, path: &'static str) -> String {
 async fn a_license_travels_over_the_wire() {
     let service = Service::start().await;
     let mut vendors = VendorServiceClient::new(service.channel(&[Role::Admin]));
-    let init = wire::InitVendorRequest { firm_code: 10, name: "Example".to_owned() };
+    let init = wire::InitVendorRequest { firm_code: 10, name: "Example".to_owned(), ..Default::default() };
     let made = vendors.init_vendor(init.clone()).await.expect("a firm").into_inner();
     assert!(made.created);
     let again = vendors.init_vendor(init).await.expect("a firm").into_inner();
@@ -127,14 +128,11 @@ async fn a_license_travels_over_the_wire() {
         reference: "act_1".to_owned(),
         firm_code: 10,
         container_id: device.id(),
-        operations: vec![wire::Operation {
-            operation: Some(wire::operation::Operation::AddLicense(wire::AddLicense {
-                license_id: license(1).to_string(),
-                product_item: item,
-                quantity,
-            })),
+        changes: vec![types::LicenseChange {
+            license_id: license(1).to_string(),
+            change: Some(types::license_change::Change::Add(types::PutLicense { product_item: item, quantity })),
         }],
-        changes: Vec::new(),
+        ..wire::IssueUpdateRequest::default()
     };
     let issued = updates.issue_update(request.clone()).await.expect("issued").into_inner();
     assert_eq!(updates.issue_update(request).await.expect("issued").into_inner(), issued);
@@ -184,13 +182,13 @@ async fn bad_requests_get_words_and_change_nothing() {
     assert_eq!(no_file.code(), Code::InvalidArgument);
     let noise = wire::TakeContextRequest { context: vec![0x55; 4 * 1024 * 1024] };
     assert_eq!(updates.take_context(noise).await.expect_err("noise").code(), Code::InvalidArgument);
-    let many = vec![wire::Operation::default(); 1_000];
+    let many = vec![types::LicenseChange::default(); 1_000];
     let request = wire::IssueUpdateRequest {
         reference: "act_1".to_owned(),
         firm_code: 10,
         container_id: "ab".repeat(32),
-        operations: many,
-        changes: Vec::new(),
+        changes: many,
+        ..wire::IssueUpdateRequest::default()
     };
     assert_eq!(updates.issue_update(request).await.expect_err("too many").code(), Code::InvalidArgument);
     let mut containers = ContainerServiceClient::new(service.channel(&[Role::Admin]));
@@ -211,7 +209,7 @@ async fn ready_means_that_it_can_issue() {
     let http = service.running.addresses().http;
     assert!(page(http, "/ready").await.starts_with("HTTP/1.1 200"));
     let mut vendors = VendorServiceClient::new(service.channel(&[Role::Admin]));
-    let init = wire::InitVendorRequest { firm_code: 10, name: "Example".to_owned() };
+    let init = wire::InitVendorRequest { firm_code: 10, name: "Example".to_owned(), ..Default::default() };
     vendors.init_vendor(init).await.expect("a firm");
     let key = service.folder.path().join("keys/firm-10-issue-1.key");
     std::fs::rename(&key, key.with_extension("away")).expect("a key");
@@ -241,6 +239,10 @@ async fn keys_in_files_are_refused_in_production_unless_forced() {
     assert!(matches!(error, StartError::Settings(_)));
     assert!(error.to_string().contains("LICTOR_ALLOW_KEYS_IN_FILES"));
     let forced = settings(folder.path(), &issuer, Mode::ProductionForced);
+    for (archive, wanted) in [(None, "set ARCHIVE_URL"), (Some(forced.database.clone()), "a database of its own")] {
+        let error = start(Settings { archive, ..forced.clone() }, SystemClock::shared()).await.expect_err("no archive");
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
     let running = start(forced, SystemClock::shared()).await.expect("a running service");
     running.shutdown();
     running.wait().await.expect("a clean end");

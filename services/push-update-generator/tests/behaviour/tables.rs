@@ -28,6 +28,8 @@ async fn issued_bytes_cannot_be_changed_or_deleted() {
             "UPDATE segment SET head = segment.prev_head",
             "UPDATE segment SET k = 9",
             "UPDATE segment SET state = 'reserved'",
+            "UPDATE segment SET root_through = 9",
+            "UPDATE segment SET operations = segment.head",
         ] {
             refused(&world, statement).await;
         }
@@ -47,9 +49,9 @@ async fn a_second_segment_for_a_counter_and_a_broken_link_are_refused() {
         let copy = |columns: &str| {
             format!(
                 "INSERT INTO segment (container_id, firm_code, epoch, k, from_k, prev_head, follows, head, \
-                 state_digest, reference, request_hash, payload, file_from, file_root, summary, state, reserved_at) \
-                 SELECT container_id, firm_code, epoch, {columns}, state_digest, 'act_x', request_hash, payload, 0, 0, \
-                 '', 'reserved', 0 FROM segment"
+                 state_digest, reference, request_hash, purpose, payload, operations, file_from, file_root, summary, \
+                 state, reserved_at) SELECT container_id, firm_code, epoch, {columns}, state_digest, 'act_x', \
+                 request_hash, purpose, payload, operations, 0, 0, '', 'reserved', 0 FROM segment"
             )
         };
         for (columns, what) in [

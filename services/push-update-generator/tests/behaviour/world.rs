@@ -13,7 +13,8 @@ use lictor_licensing::{
     id::{FirmCode, LicenseId, ProductCode},
 };
 use lictor_push_update_generator::{
-    Failure,
+    Failure, archive,
+    archive::Archive,
     domain::request::{Change, IssueRequest},
     issue::{Issued, Issuer, Watch},
     keys::Keys,
@@ -23,7 +24,7 @@ use lictor_push_update_generator::{
     vendor::FirmName,
 };
 use lictor_signing::TrustedRoot;
-use lictor_storage::{Database, testing::for_each_engine};
+use lictor_storage::{Database, testing::TestDatabase};
 use lictor_telemetry::Metrics;
 
 use crate::device::Device;
@@ -33,15 +34,29 @@ pub(crate) const FIRM: u32 = 4711;
 /// A vendor's installation.
 pub(crate) struct World {
     pub(crate) db: Database,
+    pub(crate) archive: Option<Archive>,
+    pub(crate) archive_db: Option<Database>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) issuer: Issuer,
     pub(crate) intake: Intake,
     pub(crate) root: Arc<TrustedRoot>,
     pub(crate) folder: Arc<tempfile::TempDir>,
 }
 
-/// Runs a test in a fresh world on each engine.
+/// Runs a test in a fresh world on each engine; its archive is another database of the same engine.
 pub(crate) async fn worlds(test: impl AsyncFn(World)) {
-    for_each_engine(MIGRATIONS, async |db| test(World::new(db).await).await).await;
+    let (tables, kept) = (TestDatabase::sqlite(MIGRATIONS).await, TestDatabase::sqlite(archive::MIGRATIONS).await);
+    test(World::new(tables.db.clone(), kept.db.clone()).await).await;
+    tables.remove().await;
+    kept.remove().await;
+    let Some(tables) = TestDatabase::postgres(MIGRATIONS).await else {
+        eprintln!("SKIPPED on PostgreSQL: {} is not set", lictor_storage::testing::POSTGRES_URL);
+        return;
+    };
+    let kept = TestDatabase::postgres(archive::MIGRATIONS).await.expect("the same server");
+    test(World::new(tables.db.clone(), kept.db.clone()).await).await;
+    tables.remove().await;
+    kept.remove().await;
 }
 
 pub(crate) fn firm(code: u32) -> FirmCode {
@@ -53,25 +68,42 @@ pub(crate) fn noon() -> Timestamp {
 }
 
 impl World {
-    async fn new(db: Database) -> Self {
-        Self::over(db, Arc::new(tempfile::tempdir().expect("a folder"))).await
+    async fn new(db: Database, kept: Database) -> Self {
+        Self::over(db, Some(kept), Arc::new(tempfile::tempdir().expect("a folder"))).await
     }
 
-    /// The same keys over this database: a restarted process, or one with another memory.
-    pub(crate) async fn over(db: Database, folder: Arc<tempfile::TempDir>) -> Self {
-        let clock: SharedClock = ManualClock::new(noon()).shared();
-        let keys = Keys::new(FileKeyStore::open(folder.path().join("keys"), Mode::Development).expect("a store"));
-        let issuer = Issuer::new(db.clone(), keys, clock, Counters::register(&Metrics::new()));
+    /// The same keys over these databases: a restarted process, or one with another memory.
+    pub(crate) async fn over(db: Database, kept: Option<Database>, folder: Arc<tempfile::TempDir>) -> Self {
         let name = FirmName::new("Example Instruments").expect("a name");
+        let clock = Arc::new(ManualClock::new(noon()));
+        let issuer = issuer(&db, kept.clone(), &folder, &clock);
         issuer.make_vendor(firm(FIRM), &name).await.expect("a firm");
         let stored = store::vendor::roots_after(&db, firm(FIRM), 0).await.expect("roots");
         let root = Arc::new(TrustedRoot::trust(&stored[0].envelope).expect("a root document"));
-        Self { db, intake: Intake::new(issuer.clone()), issuer, root, folder }
+        Self::whole(db, kept, folder, clock, root)
+    }
+
+    /// The same over other tables that hold whatever they hold.
+    pub(crate) fn elsewhere(&self, db: Database, kept: Option<Database>) -> Self {
+        let clock = Arc::new(ManualClock::new(noon()));
+        Self::whole(db, kept, Arc::clone(&self.folder), clock, Arc::clone(&self.root))
+    }
+
+    fn whole(
+        db: Database,
+        archive_db: Option<Database>,
+        folder: Arc<tempfile::TempDir>,
+        clock: Arc<ManualClock>,
+        root: Arc<TrustedRoot>,
+    ) -> Self {
+        let issuer = issuer(&db, archive_db.clone(), &folder, &clock);
+        let archive = archive_db.clone().map(|kept| Archive::new(kept, clock.clone()));
+        Self { db, archive, archive_db, clock, intake: Intake::new(issuer.clone()), issuer, root, folder }
     }
 
     /// A second process over the same tables and keys, which somebody may break.
     pub(crate) async fn restarted(&self, watch: Option<Arc<dyn Watch>>) -> Self {
-        let mut world = Self::over(self.db.clone(), Arc::clone(&self.folder)).await;
+        let mut world = Self::over(self.db.clone(), self.archive_db.clone(), Arc::clone(&self.folder)).await;
         if let Some(watch) = watch {
             world.issuer = world.issuer.watched(watch);
             world.intake = Intake::new(world.issuer.clone());
@@ -133,6 +165,13 @@ impl World {
     }
 }
 
+fn issuer(db: &Database, kept: Option<Database>, folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Issuer {
+    let clock: SharedClock = clock.clone();
+    let keys = FileKeyStore::open(folder.path().join("keys"), Mode::Development).expect("a store");
+    let archive = kept.map(|kept| Archive::new(kept, clock.clone()));
+    Issuer::new(db.clone(), archive, Keys::new(keys), clock, Counters::register(&Metrics::new()))
+}
+
 pub(crate) fn request(device: &Device, reference: &str, changes: Vec<Change>) -> IssueRequest {
     IssueRequest::new(reference.to_owned(), device.root.firm_code(), &device.id(), changes).expect("a good form")
 }
@@ -152,6 +191,18 @@ pub(crate) fn withdraw(number: u8) -> Change {
 /// Five seats of product 1000 + number.
 pub(crate) fn add(number: u8) -> Change {
     add_bound(number, Bindings::DEFAULT)
+}
+
+/// The same license with another number of seats and one product more.
+pub(crate) fn replace(number: u8, seats: u32) -> Change {
+    let options = Options {
+        product_code: Some(ProductCode(2_000 + u32::from(number))),
+        license_quantity: Some(Quantity::new(seats).expect("a quantity")),
+        ..Options::default()
+    };
+    let item = ProductItem::new(options, Vec::new()).expect("an item");
+    let item = product_item::encode(&item).expect("a small item");
+    Change::Replace { license: license(number), item, quantity: seats }
 }
 
 pub(crate) fn add_bound(number: u8, bindings: Bindings) -> Change {

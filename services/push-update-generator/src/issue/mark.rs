@@ -1,0 +1,145 @@
+//! The last step for a crowd of segments at once: one transaction keeps their bytes, counts them as issued and writes
+//! their events.
+
+use lictor_clock::{SharedClock, Timestamp};
+use lictor_storage::{Database, StorageError, Tx, retry};
+
+use crate::{
+    domain::segment::Purpose,
+    events::{self, Fact, Happening},
+    failure::Failure,
+    gather::Gather,
+    store::{
+        self,
+        issued::{Issue, NextEvent},
+    },
+};
+
+/// Segments of one transaction.
+const AT_ONCE: usize = 64;
+
+/// Counts segments as issued. Clones work together.
+#[derive(Clone)]
+pub(super) struct Marker {
+    gather: Gather<Issue, bool>,
+}
+
+impl Marker {
+    pub(super) fn new(db: Database, clock: SharedClock) -> Self {
+        let gather = Gather::new(AT_ONCE, move |issues| {
+            let (db, clock) = (db.clone(), clock.clone());
+            async move { mark_all(&db, &clock, issues).await }
+        });
+        Self { gather }
+    }
+
+    /// Counts a segment as issued. False when it was not the next one of its chain, or another run counted it.
+    pub(super) async fn mark(&self, issue: Issue) -> Result<bool, Failure> {
+        self.gather.done(issue).await
+    }
+}
+
+async fn mark_all(db: &Database, clock: &SharedClock, issues: Vec<Issue>) -> Vec<Result<bool, Failure>> {
+    // One statement moves a chain once, so a second segment of the same chain goes into the next wave.
+    let mut waves: Vec<Vec<usize>> = Vec::new();
+    for (place, issue) in issues.iter().enumerate() {
+        let free =
+            waves.iter().position(|wave| wave.iter().all(|other| issues[*other].segment.key != issue.segment.key));
+        match free {
+            Some(wave) => waves[wave].push(place),
+            None => waves.push(vec![place]),
+        }
+    }
+    let mut answers: Vec<Result<bool, Failure>> = issues.iter().map(|_| Ok(false)).collect();
+    for wave in waves {
+        let crowd: Vec<_> = wave.iter().map(|place| issues[*place].clone()).collect();
+        match transact(db, clock, &crowd).await {
+            Ok(marked) => {
+                for (place, marked) in wave.into_iter().zip(marked) {
+                    answers[place] = Ok(marked);
+                }
+            }
+            Err(error) => each_alone(db, clock, &wave, &crowd, error, &mut answers).await,
+        }
+    }
+    answers
+}
+
+/// After a crowd failed: each by itself, so that every one gets the own reason.
+async fn each_alone(
+    db: &Database,
+    clock: &SharedClock,
+    wave: &[usize],
+    crowd: &[Issue],
+    error: StorageError,
+    answers: &mut [Result<bool, Failure>],
+) {
+    let (what, down) = (error.to_string(), error.is_unavailable());
+    let mut first = Some(error);
+    for (place, issue) in wave.iter().zip(crowd) {
+        answers[*place] = match first.take() {
+            Some(error) if crowd.len() == 1 => Err(Failure::Storage(error)),
+            _ if down => Err(Failure::Storage(StorageError::Unavailable { what: what.clone(), source: None })),
+            _ => transact(db, clock, std::slice::from_ref(issue))
+                .await
+                .map(|marked| marked.first().copied().unwrap_or(false))
+                .map_err(Failure::Storage),
+        };
+    }
+}
+
+async fn transact(db: &Database, clock: &SharedClock, issues: &[Issue]) -> Result<Vec<bool>, StorageError> {
+    retry(|| async {
+        let mut tx = db.begin().await?;
+        let marked = mark_in(&mut tx, issues, clock.now()).await?;
+        tx.commit().await?;
+        Ok(marked)
+    })
+    .await
+}
+
+/// Keeps, counts and announces segments of different chains as part of `tx`; tells which ones were the next of theirs.
+pub(crate) async fn mark_in(tx: &mut Tx, issues: &[Issue], now: Timestamp) -> Result<Vec<bool>, StorageError> {
+    let next = store::issued::mark(tx, issues, now).await?;
+    let mut tellings = Vec::with_capacity(issues.len());
+    for (issue, next) in issues.iter().zip(&next) {
+        if let Some(next) = next {
+            announcements(tx, issue, next, &mut tellings).await?;
+        }
+    }
+    lictor_broker::announce_all(tx, tellings).await?;
+    Ok(next.iter().map(Option::is_some).collect())
+}
+
+async fn announcements(
+    tx: &mut Tx,
+    issue: &Issue,
+    next: &NextEvent,
+    tellings: &mut Vec<(lictor_broker::Announcement, Option<String>)>,
+) -> Result<(), StorageError> {
+    let segment = &issue.segment;
+    let first = next.version + 1 - segment.purpose.events();
+    // The ids of a segment's events come from the segment, so that a replay of the archive announces the same events and
+    // nobody takes them for new ones.
+    let id = |place: usize| std::array::from_fn(|byte| segment.head.0[place * 10 + byte]);
+    let happening = |version, place| Happening {
+        key: &segment.key,
+        serial: &next.serial,
+        version,
+        now: segment.reserved_at,
+        random: id(place),
+    };
+    let issued =
+        Fact::Issued { epoch: segment.epoch, from: segment.from, to: segment.to, reference: segment.reference.clone() };
+    tellings.push((events::telling(happening(first, 0), issued), issue.traceparent.clone()));
+    let more = match segment.purpose {
+        Purpose::Update => None,
+        Purpose::Block => Some(Fact::Blocked { reason: segment.summary.clone() }),
+        Purpose::Rebase => {
+            let reason = store::rebase::reason(tx, &segment.key, segment.epoch).await?;
+            Some(Fact::Rebased { epoch: segment.epoch, reason })
+        }
+    };
+    tellings.extend(more.map(|fact| (events::telling(happening(first + 1, 1), fact), issue.traceparent.clone())));
+    Ok(())
+}
