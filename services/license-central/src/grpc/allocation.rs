@@ -94,7 +94,7 @@ impl AllocationService for Counter {
         let found = self.0.store.transfer(id).await.map_err(|error| edge::broken(&error))?;
         let transfer = found.ok_or_else(|| edge::not_found(format!("there is no transfer {id}"), "check its id"))?;
         Ok(Response::new(GetTransferResponse {
-            transfer: Some(plan::transfer(&transfer)),
+            transfer: Some(present::transfer(&transfer)),
             to_kind: plan::kind(transfer.to_kind).into(),
             from_container_id: transfer.from_container,
             to_container_id: transfer.to_container,

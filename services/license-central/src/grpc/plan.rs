@@ -2,7 +2,7 @@
 
 use lictor_api::{
     central::v1::{self as wire, plan_request::Purpose as Asked},
-    convert::{from_timestamp, timestamp},
+    convert::from_timestamp,
     types::v1::{ContainerKind as WireKind, LicenseChange, PutLicense, RemoveLicense, license_change},
 };
 use lictor_licensing::{ContainerKind, id::TicketId};
@@ -11,10 +11,7 @@ use tonic::Status;
 
 use super::edge;
 use crate::{
-    domain::{
-        plan::{Change, Departure, Entry, MAX_LICENSES, OnItsWay, Pick, Place, PlanRequest, Purpose, What},
-        transfer::{Transfer, TransferState},
-    },
+    domain::plan::{Change, Departure, Entry, MAX_LICENSES, OnItsWay, Pick, Place, PlanRequest, Purpose, What},
     store::{DueWork, Plan},
 };
 
@@ -157,33 +154,6 @@ fn on_its_way(part: &OnItsWay) -> wire::WithdrawnLicense {
         container_id: part.container.clone(),
         serial: part.serial.clone(),
         activation_id: part.activation.to_string(),
-    }
-}
-
-/// A transfer as listings show it.
-#[must_use]
-pub(super) fn transfer(transfer: &Transfer) -> wire::Transfer {
-    wire::Transfer {
-        transfer_id: transfer.id.to_string(),
-        firm_code: transfer.firm.get(),
-        license_id: transfer.license.to_string(),
-        quantity: transfer.quantity,
-        from_serial: transfer.from_serial.clone(),
-        to_serial: transfer.to_serial.clone(),
-        state: state(transfer.state).into(),
-        lend_until: transfer.lend_until.map(timestamp),
-        created_at: Some(timestamp(transfer.created_at)),
-        returns_transfer_id: transfer.returns.map(|loan| loan.to_string()).unwrap_or_default(),
-    }
-}
-
-const fn state(state: TransferState) -> wire::TransferState {
-    match state {
-        TransferState::Departing => wire::TransferState::Departing,
-        TransferState::Departed => wire::TransferState::Departed,
-        TransferState::Arriving => wire::TransferState::Arriving,
-        TransferState::Arrived => wire::TransferState::Arrived,
-        TransferState::CalledOff => wire::TransferState::CalledOff,
     }
 }
 

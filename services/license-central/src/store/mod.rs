@@ -15,6 +15,7 @@ mod renewal;
 mod reservation;
 mod sql;
 mod transfer;
+mod withdrawal;
 
 pub use assignment::{Assignee, Assigning, AssignmentRow, MAX_SERIALS};
 pub use catalogue::{Applied, Before, ItemRow};

@@ -9,20 +9,18 @@ use lictor_licensing::{
     error::ErrorCode,
     id::{ActivationId, AllocationId, LicenseId, TicketId, TransferId},
 };
-use lictor_storage::{StorageError, Tx, outbox, retry, sqlx};
+use lictor_storage::{StorageError, Tx, retry, sqlx};
 
 use super::{
-    Store, allocation, assignment,
-    history::{self, Note},
-    license,
+    Store, allocation, assignment, license,
     order::request_id_reused,
     reservation::{self, Head, Reservation},
     sql::{list, parsed, statement},
-    transfer,
+    transfer, withdrawal,
 };
 use crate::{
     domain::{
-        allocation::{AllocationState, Intent},
+        allocation::AllocationState,
         license::License,
         plan::{Board, Departure, Draft, Fresh, Holder, Place, PlanRequest, Purpose, Situation, Sold},
         reservation::ReservationState,
@@ -81,7 +79,7 @@ async fn plan(
     let (firm, ticket_masked) = whose(request, coming, &sold)?;
     // Containers are shared by vendors, plans are not.
     let sold: Vec<Sold> = sold.into_iter().filter(|one| one.license.firm == firm).collect();
-    let sold = settle_awaited(tx, request, sold, moment).await?;
+    let sold = withdrawal::settle_awaited(tx, request, sold, moment).await?;
     let before: Vec<License> = sold.iter().map(|one| one.license.clone()).collect();
 
     let holders = holders(tx, &sold).await?;
@@ -113,7 +111,7 @@ async fn plan(
     reservation::insert_head(tx, head, moment.now).await?;
     set_aside(tx, request.activation, &plan.draft, arriving, moment.now).await?;
     if let Purpose::Withdraw { reason, .. } = &request.purpose {
-        announce_withdrawal(tx, request.activation, &plan.draft, &before, reason, moment).await?;
+        withdrawal::announce_withdrawal(tx, request.activation, &plan.draft, &before, reason, moment).await?;
     }
     Ok(answer)
 }
@@ -281,67 +279,13 @@ fn by_force(purpose: &Purpose) -> BTreeSet<LicenseId> {
     }
 }
 
-async fn holders(tx: &mut Tx, sold: &[Sold]) -> Result<HashMap<ActivationId, Holder>, StorageError> {
+pub(super) async fn holders(tx: &mut Tx, sold: &[Sold]) -> Result<HashMap<ActivationId, Holder>, StorageError> {
     let held = sold.iter().flat_map(|one| &one.license.allocations).flat_map(|part| {
         let putting = (part.state == AllocationState::Reserved).then_some(part.activation);
         putting.into_iter().chain(part.planned.map(|planned| planned.by))
     });
     let held: Vec<ActivationId> = held.collect();
     reservation::holders(tx.conn(), held.into_iter()).await
-}
-
-/// Seats that wait for their new container end with a license that the vendor takes back.
-async fn settle_awaited(
-    tx: &mut Tx,
-    request: &PlanRequest,
-    mut sold: Vec<Sold>,
-    moment: &Moment,
-) -> Result<Vec<Sold>, Failure> {
-    let Purpose::Withdraw { licenses, .. } = &request.purpose else {
-        return Ok(sold);
-    };
-    let waits = |one: &Sold| {
-        licenses.contains(&one.license.id)
-            && one.license.allocations.iter().any(|part| part.state == AllocationState::Awaited)
-    };
-    if !sold.iter().any(waits) {
-        return Ok(sold);
-    }
-    let holders = holders(tx, &sold).await?;
-    let (mut parts, mut transfers) = (Vec::new(), Vec::new());
-    for license in sold.iter_mut().map(|one| &mut one.license).filter(|license| licenses.contains(&license.id)) {
-        for part in license.allocations.iter_mut().filter(|part| part.state == AllocationState::Awaited) {
-            if let Some(planned) = part.planned {
-                let kept = holders.get(&planned.by).is_none_or(|holder| holder.state != ReservationState::Reserved);
-                if kept {
-                    return Err(Failure::refused(
-                        ErrorCode::Conflict,
-                        "a container is being programmed with the license right now",
-                        "try again in a moment",
-                    ));
-                }
-                reservation::give_way(tx, planned.by, "a license of it was withdrawn by the vendor", moment.now)
-                    .await?;
-                part.planned = None;
-            }
-            part.state = AllocationState::Ended;
-            parts.push(part.id);
-            transfers.extend(part.transfer);
-        }
-    }
-    end_parts(tx, &parts, moment.now).await?;
-    let ended = transfer::call_off(tx, &transfers, moment.now).await?;
-    let mut events = Vec::new();
-    for transfer in &ended {
-        if let Some(one) = sold.iter_mut().find(|one| one.license.id == transfer.license) {
-            one.license.version += 1;
-            events.push(moment.transfer_changed(&one.license, transfer, ids::event(moment.now)));
-            let text = "UPDATE license SET version = version + 1 WHERE license_id = $1";
-            sqlx::query(text).bind(one.license.id.to_string()).execute(tx.conn()).await?;
-        }
-    }
-    outbox::append_all(tx, &events).await?;
-    Ok(sold)
 }
 
 /// Draws the plan; gives the transfer whose seats come in by it.
@@ -484,7 +428,7 @@ async fn set_aside(
     allocation::insert(tx, draft.puts.iter(), now).await
 }
 
-async fn end_parts(tx: &mut Tx, parts: &[AllocationId], now: Timestamp) -> Result<(), StorageError> {
+pub(super) async fn end_parts(tx: &mut Tx, parts: &[AllocationId], now: Timestamp) -> Result<(), StorageError> {
     if parts.is_empty() {
         return Ok(());
     }
@@ -499,69 +443,4 @@ async fn end_parts(tx: &mut Tx, parts: &[AllocationId], now: Timestamp) -> Resul
     }
     query.execute(tx.conn()).await?;
     Ok(())
-}
-
-/// The vendor took licenses back: from now on nobody gets a seat of them, whatever containers hold.
-async fn announce_withdrawal(
-    tx: &mut Tx,
-    activation: ActivationId,
-    draft: &Draft,
-    before: &[License],
-    reason: &str,
-    moment: &Moment,
-) -> Result<(), StorageError> {
-    let mut after: Vec<License> = before.to_vec();
-    let (mut events, mut notes) = (Vec::new(), Vec::new());
-    for license in after.iter_mut().filter(|license| draft.withdrawn.contains(&license.id)) {
-        license.withdrawn_at = Some(moment.now);
-        license.version += 1;
-        // Plans that had issued nothing gave way.
-        license.allocations.retain(|part| part.state != AllocationState::Reserved);
-        events.push(moment.license_withdrawn(license, ids::event(moment.now)));
-        notes.push(withdrawn(license.id, activation, reason));
-    }
-    license::save(tx, before, &after).await?;
-    license::save_reason(tx, &draft.withdrawn, reason).await?;
-    history::note(tx, &notes, moment.now).await?;
-    outbox::append_all(tx, &events).await
-}
-
-fn withdrawn(license: LicenseId, activation: ActivationId, reason: &str) -> Note {
-    Note {
-        license,
-        what: "withdrawn",
-        container: String::new(),
-        serial: String::new(),
-        quantity: 0,
-        activation: Some(activation),
-        counter: 0,
-        expires_at: None,
-        why: if reason.is_empty() { "the vendor took it back".to_owned() } else { reason.to_owned() },
-    }
-}
-
-/// A withdrawal that was announced is called off because nothing was issued for it, unless another one stands.
-pub(super) async fn call_withdrawal_off(
-    tx: &mut Tx,
-    activation: ActivationId,
-    moment: &Moment,
-) -> Result<(), StorageError> {
-    let sold = license::locked(tx, license::OF_ACTIVATION, &[activation.to_string()]).await?;
-    let before: Vec<License> = sold.into_iter().map(|one| one.license).collect();
-    let mut after = before.clone();
-    let mut events = Vec::new();
-    for license in &mut after {
-        let by_another = license.allocations.iter().any(|part| {
-            part.withdrawn.is_some_and(|(_, intent)| intent == Intent::Withdrawn)
-                || part.planned.is_some_and(|planned| planned.by != activation && planned.intent == Intent::Withdrawn)
-        });
-        if license.withdrawn_at.is_some() && !by_another {
-            let previous = license.state();
-            license.withdrawn_at = None;
-            license.version += 1;
-            events.push(moment.license_changed(license, previous, ids::event(moment.now)));
-        }
-    }
-    license::save(tx, &before, &after).await?;
-    outbox::append_all(tx, &events).await
 }

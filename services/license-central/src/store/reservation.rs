@@ -367,7 +367,7 @@ pub(super) async fn give_way(
 /// Undoes what a plan set aside. A withdrawal that was announced is called off with it.
 async fn undo(tx: &mut Tx, reservation: &Reservation, moment: &Moment) -> Result<(), StorageError> {
     if reservation.purpose == "withdraw" {
-        super::plan::call_withdrawal_off(tx, reservation.activation, moment).await?;
+        super::withdrawal::call_withdrawal_off(tx, reservation.activation, moment).await?;
     }
     allocation::release(tx, reservation.activation, moment.now).await?;
     if matches!(reservation.purpose.as_str(), "depart" | "arrive") {
