@@ -8,6 +8,7 @@ use lictor_api::{
     },
     error::problem,
     types::v1::{ContainerKind, LicenseState},
+    update::v1::{IssueUpdateRequest, update_service_client::UpdateServiceClient},
 };
 use lictor_auth::Role;
 use lictor_clock::Clock as _;
@@ -15,12 +16,13 @@ use lictor_licensing::{error::ErrorCode, id::ActivationId};
 
 use crate::{
     device::Device,
-    world::{World, on_each_engine},
+    front::Front,
+    world::{FIRM, World, on_each_engine},
 };
 
-/// A license that license-central knows to lie in a container which the generator has never seen: as after one of two
-/// databases was restored.
-async fn in_an_unknown_container(world: &World, device: &Device) -> String {
+/// A license that license-central knows to lie in a container which the generator has never seen, as after its database
+/// was restored; with what makes up for it.
+async fn in_an_unknown_container(world: &World, device: &Device) -> (String, IssueUpdateRequest) {
     let ticket = world.ticket().await;
     let mut central = AllocationServiceClient::new(world.vendor.central(&[Role::Service]));
     let id = ActivationId::new(world.vendor.clock.now(), [world.vendor.number() as u8; 10]).to_string();
@@ -32,10 +34,24 @@ async fn in_an_unknown_container(world: &World, device: &Device) -> String {
         virtual_machine: false,
         purpose: Some(Purpose::Activate(ActivatePurpose { ticket_id: ticket.ticket_id.clone(), ..Default::default() })),
     };
-    central.plan(request).await.expect("planned");
+    let plan = central.plan(request).await.expect("planned").into_inner();
     central.keep_reservation(KeepReservationRequest { activation_id: id.clone() }).await.expect("kept");
-    central.commit(CommitRequest { activation_id: id, counter: 1 }).await.expect("committed");
-    ticket.licenses[0].license_id.clone()
+    central.commit(CommitRequest { activation_id: id.clone(), counter: 1 }).await.expect("committed");
+    let missing = IssueUpdateRequest {
+        reference: id,
+        firm_code: FIRM,
+        container_id: device.id(),
+        changes: plan.changes,
+        ..IssueUpdateRequest::default()
+    };
+    (ticket.licenses[0].license_id.clone(), missing)
+}
+
+/// Somebody looks: the container sends its context, and the generator gets what it had lost.
+async fn put_right(world: &World, front: &Front, device: &mut Device, missing: IssueUpdateRequest) {
+    front.submit(device.context()).await.expect("seen");
+    let mut updates = UpdateServiceClient::new(world.vendor.update(&[Role::Service]));
+    updates.issue_update(missing).await.expect("issued");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +59,7 @@ async fn a_begun_withdrawal_that_is_refused_for_good_is_shown_and_tried_again_by
     on_each_engine(async |world| {
         let front = world.front().await;
         let mut device = world.device();
-        let license = in_an_unknown_container(&world, &device).await;
+        let (license, missing) = in_an_unknown_container(&world, &device).await;
         let refused = problem(&front.withdraw("w", &license).await.expect_err("the generator knows no such container"));
         assert_eq!(refused.code, ErrorCode::NotFound, "{refused}");
 
@@ -58,8 +74,7 @@ async fn a_begun_withdrawal_that_is_refused_for_good_is_shown_and_tried_again_by
         assert_eq!(front.runner.resume_due().await.expect("a store"), 0, "nobody runs against the wall for ever");
         assert_eq!(front.retry(&open[0].activation_id).await.state(), ActivationState::Stalled, "nothing has changed");
 
-        // Somebody has the container send its context.
-        front.submit(device.context()).await.expect("seen");
+        put_right(&world, &front, &mut device, missing).await;
         let after = front.retry(&open[0].activation_id).await;
         assert_eq!((after.state(), after.reason.as_str()), (ActivationState::Completed, ""));
         let update = front.pending(&device).await;
@@ -75,14 +90,14 @@ async fn a_stalled_saga_is_tried_once_a_day_by_itself() {
     on_each_engine(async |world| {
         let front = world.front().await;
         let mut device = world.device();
-        let license = in_an_unknown_container(&world, &device).await;
+        let (license, missing) = in_an_unknown_container(&world, &device).await;
         front.withdraw("w", &license).await.expect_err("stalled");
-        front.submit(device.context()).await.expect("seen");
+        put_right(&world, &front, &mut device, missing).await;
         world.vendor.clock.advance(std::time::Duration::from_hours(23));
         assert_eq!(front.runner.resume_due().await.expect("a store"), 0);
         world.vendor.clock.advance(std::time::Duration::from_hours(2));
         assert_eq!(front.runner.resume_due().await.expect("a store"), 1);
-        assert!(!front.pending(&device).await.is_empty());
+        assert_eq!(world.vendor.container(&device).await.latest, 2, "the withdrawal was issued");
     })
     .await;
 }
