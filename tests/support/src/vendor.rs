@@ -33,6 +33,15 @@ items:
       text: Reports
       license_quantity: {{ count: 1 }}
       bindings: [folder, volume, machine]
+  - name: roaming
+    product_item:
+      product_code: 5000
+      text: Goes from container to container
+      license_quantity: {{ count: 4 }}
+      transfer: {{ may_move: true, may_return: true, splittable: true, depth: 9 }}
+      bindings: [folder, volume, machine]
+      modules:
+        - {{ product_code: 5001, text: Goes along }}
   - name: machine-only
     product_item:
       product_code: 4000

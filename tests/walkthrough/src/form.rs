@@ -15,19 +15,22 @@ pub enum Copied {
     Transfer,
     /// `dst_…`
     Destination,
+    /// 64 hex digits, as `lictor challenge` prints them.
+    Challenge,
     /// The serial of a container.
     Container,
 }
 
 impl Copied {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ticket,
         Self::License,
         Self::Order,
         Self::Activation,
         Self::Transfer,
         Self::Destination,
+        Self::Challenge,
         Self::Container,
     ];
 
@@ -41,6 +44,7 @@ impl Copied {
             Self::Activation => "ACTIVATION",
             Self::Transfer => "TRANSFER",
             Self::Destination => "DESTINATION",
+            Self::Challenge => "CHALLENGE",
             Self::Container => "CONTAINER",
         }
     }
@@ -53,6 +57,9 @@ impl Copied {
         }
         if is_serial(piece) {
             return Some(Self::Container);
+        }
+        if piece.len() == 64 && piece.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Some(Self::Challenge);
         }
         match id_prefix(piece)? {
             "lic" => Some(Self::License),
@@ -96,11 +103,16 @@ fn fits_lines(shown: &[String], output: &[String]) -> bool {
     }
 }
 
+/// Words of a fingerprint as people compare it: groups of four hexadecimal digits, many of them.
+const FINGERPRINT_WORDS: usize = 8;
+
 fn form_of_line(line: &str) -> String {
+    let group = |word: &&str| word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let fingerprint = line.split_whitespace().filter(group).count() >= FINGERPRINT_WORDS;
     let words: Vec<String> = line
         .split_whitespace()
         .filter(|word| !word.chars().all(|sign| matches!(sign, '-' | '─' | '=')) || word.len() < 3)
-        .map(|word| pieces(word).map(form).collect())
+        .map(|word| if fingerprint && group(&word) { "<hex>".to_owned() } else { pieces(word).map(form).collect() })
         .collect();
     words.join(" ")
 }
@@ -169,6 +181,8 @@ mod tests {
         assert!(!fits("lic_01M80WB7WXZ0RKSN0R62Y0MSH4: ok", "ord_01M80WB7WM83VM8EKVVC3QAFCV: ok"));
         assert!(fits("http://127.0.0.1:7010", "http://127.0.0.1:36833"));
         assert!(!fits("counter 1 -> 2", "counter 1 -> 3"));
+        assert!(!fits("1000 seats", "2000 seats"));
+        assert!(fits("is dd5e fbd8 2dd2 a6a1 879d aa6c 2fb3 a9dd", "is ffdb 2574 a79f 116e d3ce 7b4e 0c36 03d5"));
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub struct Shell {
     folder: TempDir,
     steps: usize,
     copied: BTreeMap<Copied, String>,
-    /// First port of its `lictor up`, the same for every start.
-    port_base: u16,
+    /// First port of each `lictor up`, by what stands behind it; the same for every start.
+    ports: BTreeMap<String, u16>,
 }
 
 /// How a step went.
@@ -98,7 +98,7 @@ impl Shell {
                 }
             }
         });
-        let mut shell = Self { child, ended, folder, steps: 0, copied: BTreeMap::new(), port_base: free_ports()? };
+        let mut shell = Self { child, ended, folder, steps: 0, copied: BTreeMap::new(), ports: BTreeMap::new() };
         // Whatever the page started goes with the shell, also when the test itself is killed.
         shell.write("trap 'trap - EXIT; kill 0' EXIT\n")?;
         Ok(shell)
@@ -151,11 +151,11 @@ impl Shell {
     }
 
     /// The commands with what was printed last in place of `TICKET` and the like, and with ports of its own for `lictor up`.
-    fn fill_in(&self, commands: &str) -> anyhow::Result<String> {
+    fn fill_in(&mut self, commands: &str) -> anyhow::Result<String> {
         let mut text = String::new();
         for line in commands.lines() {
             let line = match line.strip_prefix("lictor up") {
-                Some(rest) => format!("lictor up --port-base {}{rest}", self.port_base),
+                Some(rest) => format!("lictor up{}", self.own_ports(rest)?),
                 None => line.to_owned(),
             };
             for piece in pieces(&line) {
@@ -170,6 +170,27 @@ impl Shell {
             text.push('\n');
         }
         Ok(text)
+    }
+}
+
+impl Shell {
+    /// The arguments of a `lictor up` with ports of its own, whether they name some or not.
+    fn own_ports(&mut self, arguments: &str) -> anyhow::Result<String> {
+        let base = match self.ports.get(arguments) {
+            Some(base) => *base,
+            None => free_ports()?,
+        };
+        self.ports.insert(arguments.to_owned(), base);
+        let mut words = arguments.split(' ');
+        let mut kept = Vec::new();
+        while let Some(word) = words.next() {
+            if word == "--port-base" {
+                words.next();
+            } else {
+                kept.push(word);
+            }
+        }
+        Ok(format!(" --port-base {base}{}", kept.join(" ")))
     }
 }
 

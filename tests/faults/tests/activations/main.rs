@@ -71,6 +71,11 @@ fn every_ticket_ends_exactly_once_and_every_event_arrives_whatever_is_killed() -
     let settings = BTreeMap::from([
         ("LICTOR_RETRY_WAITS".to_owned(), "100ms,500ms,1s".to_owned()),
         ("LICTOR_DELIVERY_LEASE".to_owned(), "1s".to_owned()),
+        // All customers call from one address.
+        ("PUBLIC_CALLS".to_owned(), "100000".to_owned()),
+        ("PUBLIC_CALL_REFILL".to_owned(), "1ms".to_owned()),
+        ("PUBLIC_KIB".to_owned(), "100000".to_owned()),
+        ("PUBLIC_KIB_REFILL".to_owned(), "1ms".to_owned()),
     ]);
     let Some(fleet) = Fleet::start_with(settings)? else { return Ok(()) };
     let scale = number("LICTOR_TEST_SCALE", 1);

@@ -1,6 +1,6 @@
 //! What must hold when everything is quiet again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -9,31 +9,32 @@ use lictor_api::types::v1::LicenseState;
 use lictor_test_support::receiver::Receiver;
 use lictor_test_support::wait;
 
-use crate::customer::{End, Ledger};
+use crate::customer::Ledger;
 use crate::vendor::Vendor;
 
-/// Every licence is in the one container that took it, or withdrawn, and nowhere else.
+/// The seats of every licence are where their containers hold them, or withdrawn, and nowhere else.
 pub(crate) async fn licenses(vendor: &Vendor, ledger: &Ledger) -> anyhow::Result<()> {
     until("every license is where its container says", async || {
         let all = vendor.all_licenses().await?;
         ensure!(all.len() == ledger.len(), "{} licenses for {} orders", all.len(), ledger.len());
         for license in all {
             let end = ledger.get(&license.license_id).context("a license that nobody bought")?;
-            let places: Vec<&str> = license.allocations.iter().map(|place| place.serial.as_str()).collect();
-            match end {
-                End::In(serial) => ensure!(
-                    license.state() == LicenseState::Confirmed && places == [serial.as_str()],
-                    "{} should be in {serial}: {:?} in {places:?}",
-                    license.license_id,
-                    license.state()
-                ),
-                End::Withdrawn => ensure!(
-                    license.state() == LicenseState::Withdrawn,
-                    "{} is {:?}",
-                    license.license_id,
-                    license.state()
-                ),
-            }
+            let places: BTreeMap<String, u32> = license
+                .allocations
+                .iter()
+                .filter(|place| place.state() == LicenseState::Confirmed)
+                .map(|place| (place.serial.clone(), place.quantity))
+                .collect();
+            let state = if end.is_empty() { LicenseState::Withdrawn } else { LicenseState::Confirmed };
+            ensure!(
+                license.state() == state
+                    && places == *end
+                    && (end.is_empty() || license.allocations.len() == end.len()),
+                "{} is {:?} in {:?}, not {end:?}",
+                license.license_id,
+                license.state(),
+                license.allocations
+            );
         }
         Ok(())
     })

@@ -34,6 +34,7 @@ pub(crate) struct Vendor {
 pub(crate) struct Sold {
     pub(crate) ticket: String,
     pub(crate) license: String,
+    pub(crate) seats: u32,
 }
 
 impl Vendor {
@@ -64,8 +65,8 @@ impl Vendor {
         };
         let answer = insist(request_id, async || self.orders.clone().create_order(request.clone()).await).await?;
         let ticket = answer.into_inner().order.and_then(|order| order.tickets.into_iter().next()).unwrap_or_default();
-        let license = ticket.licenses.into_iter().next().unwrap_or_default().license_id;
-        Ok(Sold { ticket: ticket.ticket, license })
+        let license = ticket.licenses.into_iter().next().unwrap_or_default();
+        Ok(Sold { ticket: ticket.ticket, license: license.license_id, seats: license.quantity })
     }
 
     /// Gives the update file.
@@ -91,6 +92,64 @@ impl Vendor {
         };
         let answer = insist(request_id, async || self.pushes.clone().create_push(request.clone()).await).await?;
         Ok(answer.into_inner().update)
+    }
+
+    /// Gives the update that takes a ticket's licences out of the container.
+    pub(crate) async fn give_back(&self, request_id: &str, ticket: &str, context: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let request = activation::ReturnLicensesRequest {
+            request_id: request_id.to_owned(),
+            ticket: ticket.to_owned(),
+            context,
+            ..activation::ReturnLicensesRequest::default()
+        };
+        let answer = insist(request_id, async || self.customers.clone().return_licenses(request.clone()).await).await?;
+        Ok(answer.into_inner().update)
+    }
+
+    /// Moves seats of a licence into the container with this serial; gives the transfer's id and the update for the old one.
+    pub(crate) async fn transfer(
+        &self,
+        request_id: &str,
+        sold: &Sold,
+        quantity: u32,
+        context: Vec<u8>,
+        to_serial: &str,
+    ) -> anyhow::Result<(String, Vec<u8>)> {
+        let request = activation::TransferLicenseRequest {
+            request_id: request_id.to_owned(),
+            firm_code: FIRM_CODE,
+            ticket: sold.ticket.clone(),
+            license_id: sold.license.clone(),
+            quantity,
+            context,
+            to_serial: to_serial.to_owned(),
+            ..activation::TransferLicenseRequest::default()
+        };
+        let answer =
+            insist(request_id, async || self.customers.clone().transfer_license(request.clone()).await).await?;
+        let answer = answer.into_inner();
+        Ok((answer.transfer.unwrap_or_default().transfer_id, answer.update))
+    }
+
+    /// How far a transfer is.
+    pub(crate) async fn transfer_state(&self, transfer_id: &str) -> anyhow::Result<String> {
+        let request = activation::GetTransferRequest { transfer_id: transfer_id.to_owned() };
+        let answer = insist("a transfer", async || self.customers.clone().get_transfer(request.clone()).await).await?;
+        Ok(answer.into_inner().transfer.unwrap_or_default().state)
+    }
+
+    /// Bytes that make a context fresh.
+    pub(crate) async fn challenge(&self) -> anyhow::Result<[u8; 32]> {
+        let request = activation::CreateChallengeRequest { firm_code: FIRM_CODE };
+        let answer = insist("a challenge", async || self.customers.clone().create_challenge(request).await).await?;
+        answer.into_inner().challenge.try_into().map_err(|_| anyhow::anyhow!("a challenge has 32 bytes"))
+    }
+
+    /// Seats of a licence that lie nowhere.
+    pub(crate) async fn available(&self, license_id: &str) -> anyhow::Result<u32> {
+        let request = central::GetLicenseRequest { license_id: license_id.to_owned() };
+        let answer = insist("a license", async || self.licenses.clone().get_license(request.clone()).await).await?;
+        Ok(answer.into_inner().license.unwrap_or_default().available)
     }
 
     pub(crate) async fn withdraw(&self, request_id: &str, license: &str) -> anyhow::Result<()> {
