@@ -194,6 +194,7 @@ async fn start_one(part: Part, around: &Surroundings<'_>, clock: &SharedClock) -
         }
         Part::Update => {
             let pairs = [
+                ("ARCHIVE_URL", around.folder.database("archive")),
                 ("LICTOR_KEYS_DIR", around.path("firm-keys")),
                 ("LICTOR_ALLOW_KEYS_IN_FILES", "true".to_owned()),
                 // Read because it must be given; the broker of this process takes its place.

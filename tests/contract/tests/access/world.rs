@@ -299,9 +299,10 @@ async fn update(folder: &Path, issuer: &LocalIssuer, broker: &Broker, clock: &Sh
     let settings = lictor_push_update_generator::Settings {
         listen: ListenSettings::loopback(),
         database: database(folder, "update"),
+        archive: None,
         broker: broker.clone(),
         auth: AuthSettings::local(issuer, AUDIENCE),
-        keys_dir: folder.join("keys"),
+        keys: lictor_push_update_generator::KeyPlace::Folder(folder.join("keys")),
         keys_mode: Mode::Development,
     };
     lictor_push_update_generator::start(settings, clock.clone()).await.expect("push-update-generator")
