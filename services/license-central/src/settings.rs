@@ -32,9 +32,9 @@ const TICKET_KEY_PATH: Field = Field::optional(
 const EXPIRY_NOTICE_DAYS: Field = Field::with_default(
     "expiry_notice_days",
     "LICTOR_EXPIRY_NOTICE_DAYS",
+    "30,7,1",
     "how many days ahead the end of a license is announced, up to 8 numbers with commas; an item of the catalogue may \
      say otherwise",
-    "30,7,1",
 );
 
 /// Where the ticket key comes from.
