@@ -9,12 +9,16 @@ use crate::output::complain;
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 4_096;
+/// Columns in which no line of ours wraps that may be taken back.
+const WIDE: u16 = 90;
 
 /// A person at a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker {
     /// Whether lines that were shown can be taken back.
     rewrites: bool,
+    /// Whether more than one can, because none of them wraps.
+    wide: bool,
 }
 
 impl Asker {
@@ -24,9 +28,9 @@ impl Asker {
             return None;
         }
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        // Where lines are narrow they wrap, and counting them back would erase something else.
-        let wide = rustix::termios::tcgetwinsize(std::io::stderr()).is_ok_and(|size| size.ws_col >= 80);
-        Some(Self { rewrites: wide && !dumb })
+        // Where lines are narrow they wrap, and counting them back would miss some.
+        let wide = rustix::termios::tcgetwinsize(std::io::stderr()).is_ok_and(|size| size.ws_col >= WIDE);
+        Some(Self { rewrites: !dumb, wide })
     }
 
     /// Tells something.
@@ -113,9 +117,11 @@ impl Asker {
         }
     }
 
-    /// Takes back the last `count` lines and writes `text` in their place, where the terminal can do that.
+    /// Takes back the last `count` lines and writes `text` in their place; in a narrow terminal the last line alone. A
+    /// terminal that cannot do that gets the text below.
     pub(crate) fn replace_lines(self, count: usize, text: &str) {
         if self.rewrites {
+            let count = if self.wide { count } else { 1 };
             let mut err = std::io::stderr().lock();
             let _ = write!(err, "\x1b[{count}A\r\x1b[J").and_then(|()| err.flush());
             drop(err);

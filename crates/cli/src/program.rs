@@ -316,6 +316,23 @@ mod tests {
     }
 
     #[test]
+    fn no_argument_of_a_verb_takes_the_name_of_an_option_of_every_verb() {
+        fn walk(command: &Command, path: &str) {
+            let global: Vec<_> =
+                Global::augment_args(Command::new("x")).get_arguments().map(|arg| arg.get_id().clone()).collect();
+            for verb in command.get_subcommands() {
+                let path = format!("{path} {}", verb.get_name());
+                for arg in verb.get_arguments() {
+                    // The parser would hand the value of one to the other, without a word.
+                    assert!(!global.contains(arg.get_id()), "{path}: {}", arg.get_id());
+                }
+                walk(verb, &path);
+            }
+        }
+        walk(&Program::new(Scope::All).command(), "lictor");
+    }
+
+    #[test]
     fn verbs_are_named_in_traces_by_their_words() {
         let matches = Program::new(Scope::All)
             .command()

@@ -119,5 +119,5 @@ pub(crate) fn activation_text(activation: &Activation, holds: &InspectTicketResp
     if rows.is_empty() {
         return line;
     }
-    format!("{line}\n{}", output::table(&["license", "item", "product", "seats", "state"], rows))
+    format!("{line}\n{}", output::table(&["license", "item", "product", "seats in all", "state"], rows))
 }

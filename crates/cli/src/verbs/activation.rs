@@ -32,8 +32,9 @@ pub(crate) struct List {
 #[derive(Debug, Args)]
 pub(crate) struct Named {
     /// Id of the activation
+    // Not `activation`: that is the option of every verb that names the service.
     #[arg(value_name = "ACTIVATION")]
-    activation: String,
+    id: String,
 }
 
 impl ActivationVerbs {
@@ -41,9 +42,9 @@ impl ActivationVerbs {
         let vendor = Vendor::open(environment)?;
         match self {
             Self::List(verb) => return list(&verb, &vendor, environment).await,
-            Self::Show(verb) => tell(&vendor.activation(&verb.activation).await?, environment),
+            Self::Show(verb) => tell(&vendor.activation(&verb.id).await?, environment),
             Self::Retry(verb) => {
-                let answer = vendor.retry(RetryActivationRequest { activation_id: verb.activation }).await?;
+                let answer = vendor.retry(RetryActivationRequest { activation_id: verb.id }).await?;
                 tell(&answer.activation.ok_or_else(|| vendor.incomplete())?, environment);
             }
         }

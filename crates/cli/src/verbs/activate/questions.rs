@@ -96,6 +96,16 @@ pub(super) fn places_table(firms: &[HeldFirm], address: &str) -> String {
     output::table(&["no.", "container", "where"], rows)
 }
 
+/// Containers and firms to choose from.
+pub(super) fn choices_table(firms: &[HeldFirm]) -> String {
+    let rows = firms
+        .iter()
+        .enumerate()
+        .map(|(place, held)| vec![(place + 1).to_string(), held.serial.clone(), held.firm_code.to_string()])
+        .collect();
+    output::table(&["no.", "container", "firm"], rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -117,8 +117,8 @@ async fn ticket(asker: Asker) -> Outcome<TicketCode> {
                 return Ok(ticket);
             }
             Err(error) => {
-                asker.say(&format!("{error}; compare it with what you were sent, group by group"));
-                lines += 2;
+                asker.say(&format!("{error}\ncompare it with what you were sent, group by group"));
+                lines += 3;
             }
         }
     }
@@ -142,7 +142,7 @@ async fn licenses(asker: Asker, holds: &InspectTicketResponse) -> Outcome<Vec<Pi
         return Ok(Vec::new());
     }
     asker.say(
-        "Which ones? Numbers separated by commas; 1=3 takes three seats of number 1; Enter takes all that are free.",
+        "Which ones? Numbers separated by commas; 1=3 takes three seats of number 1.\nEnter takes all that are free.",
     );
     asker.parsed("Numbers [all]:", |answer| choice(answer, holds)).await
 }
@@ -169,7 +169,7 @@ async fn activate(
     };
     let activation = wanted.online(online, &change, &watch).await?;
     let holds = inspected(&online.vendor, &wanted.ticket).await;
-    asker.say("\nDone.");
+    asker.say(&format!("\nDone: {} is in container {}.", in_words(&wanted.licenses, &holds), activation.serial));
     environment.out.one(&activation_object(&activation, &holds), || activation_text(&activation, &holds));
     Ok(())
 }

@@ -75,7 +75,7 @@ impl Show {
                 let information = opened.information;
                 facts.add("firm_code", information.firm_code.get());
                 facts.add("root_version", opened.root.version());
-                facts.add("root_fingerprint", fingerprint(&opened.root));
+                facts.add("root_fingerprint", hex(opened.root.digest()));
                 facts.add("activation_address", information.activation_address);
                 facts.add("issued_at", information.issued_at.to_string());
                 facts.add(
@@ -167,11 +167,6 @@ fn trusted(path: &Path) -> Outcome<TrustedRoot> {
 
 fn untrusted(firm_code: u32) -> String {
     format!("not checked: give the licence information file of firm {firm_code} with --trust")
-}
-
-fn fingerprint(root: &TrustedRoot) -> String {
-    use sha2::{Digest as _, Sha256};
-    hex(&Sha256::digest(root.envelope_bytes()))
 }
 
 fn of_context(facts: &mut Facts, context: &Context) {

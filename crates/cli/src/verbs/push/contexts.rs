@@ -153,7 +153,12 @@ async fn report(
         serials.sort();
         serials.dedup();
         let assigned = assign_all(customer, &serials, false, environment).await?;
-        environment.out.note(&format!("{} containers belong to {customer} now", assigned.len()));
+        let count = if assigned.len() == 1 {
+            "1 container belongs".to_owned()
+        } else {
+            format!("{} containers belong", assigned.len())
+        };
+        environment.out.note(&format!("{count} to {customer} now"));
     }
     first_failure.map_or(Ok(()), |code| Err(Failure::Told(code)))
 }

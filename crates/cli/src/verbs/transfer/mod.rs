@@ -23,7 +23,7 @@ use crate::{files, show};
 #[derive(Debug, Subcommand)]
 pub(crate) enum TransferVerbs {
     /// Show how far a transfer is
-    #[command(after_help = "Example:\n  lictor transfer show tra_01JD3X7Q2V0000000000000000")]
+    #[command(after_help = "Example:\n  lictor transfer show trf_01JD3X7Q2V0000000000000000")]
     Show(Show),
     /// List transfers; for the vendor's staff
     #[command(after_help = "\
@@ -34,10 +34,10 @@ Examples:
     /// Give lent seats back before their date, from the container that borrowed them
     #[command(after_help = "\
 Examples:
-  lictor transfer return tra_01JD3X7Q2V0000000000000000          at the borrower's licence server
+  lictor transfer return trf_01JD3X7Q2V0000000000000000 --ticket TICKET     at the borrower's licence server
 
 By files, with a context that carries a challenge:
-  lictor transfer return tra_01JD3X7Q2V0000000000000000 --context laptop.rac -o laptop.rau")]
+  lictor transfer return trf_01JD3X7Q2V0000000000000000 --ticket TICKET --context laptop.rac -o laptop.rau")]
     Return(give_back::Return),
     /// Start a transfer from the vendor's side, with nothing needed from the customer; for the vendor's staff
     #[command(after_help = "\

@@ -6,6 +6,7 @@ use lictor_api::activation::v1::InspectTicketResponse;
 use serde_json::json;
 
 use super::super::Wanted;
+use super::super::questions::choices_table;
 use crate::ask::Asker;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
@@ -70,7 +71,14 @@ pub(super) async fn by_hand(
 /// The vendor is out of reach: the context goes to a machine that reaches it, and the update comes back here.
 pub(super) async fn without_vendor(asker: Asker, why: &Failure, environment: &Environment) -> Outcome {
     let site = Site::open(environment).await?;
-    let held = site.only(environment.settings.firm_code, None).await?;
+    let mut firms = site.firms().await?;
+    firms.retain(|held| environment.settings.firm_code.is_none_or(|code| code == held.firm_code));
+    let held = if firms.len() > 1 {
+        asker.say(&format!("Which container is it for?\n\n{}\n", choices_table(&firms)));
+        firms.swap_remove(asker.number("Number", firms.len()).await?)
+    } else {
+        site.only(environment.settings.firm_code, None).await?
+    };
     let context = PathBuf::from(format!("{}-{}.rac", held.serial, held.firm_code));
     let update = context.with_extension("rau");
     // One of an earlier run is as good: the update for it fits as long as the container did not change.

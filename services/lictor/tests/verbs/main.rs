@@ -1,0 +1,9 @@
+//! The verbs of remote programming, run as people run them: against real services, with real files and terminals.
+
+mod files;
+mod pull;
+mod remote;
+mod resumed;
+mod terminal;
+mod wizard;
+mod world;
