@@ -9,6 +9,7 @@ mod container;
 mod customer;
 mod file;
 mod give_back;
+mod key;
 mod license;
 mod move_license;
 mod notify;
@@ -35,6 +36,9 @@ pub(crate) enum VendorVerb {
     /// The vendor itself: root document, keys, licence information file
     #[command(subcommand)]
     Vendor(vendor::VendorVerbs),
+    /// Root keys in the hands of people: made, shown and used without any network
+    #[command(subcommand)]
+    Key(key::KeyVerbs),
     /// The items that can be sold
     #[command(subcommand)]
     Catalogue(catalogue::CatalogueVerbs),
@@ -91,6 +95,7 @@ impl VendorVerb {
     pub(crate) async fn run(self, environment: &Environment) -> Outcome {
         match self {
             Self::Vendor(verb) => verb.run(environment).await,
+            Self::Key(verb) => verb.run(environment).await,
             Self::Catalogue(verb) => verb.run(environment).await,
             Self::Order(verb) => verb.run(environment).await,
             Self::Ticket(verb) => verb.run(environment).await,

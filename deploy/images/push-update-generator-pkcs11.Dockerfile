@@ -1,0 +1,12 @@
+# The push-update-generator beside its key agent, for firms whose keys lie in a PKCS#11 token. The only image that is not
+# `FROM scratch`: the agent loads the token's module at run time. Add the module of your token's maker, or mount it.
+# Context as made by deploy/build-images.sh, and `lictor-key-agent` from `key-agent/build.sh --release`.
+FROM debian:bookworm-slim
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY push-update-generator lictor-key-agent /usr/bin/
+COPY --chown=65532:65532 empty/ /var/lib/lictor/
+USER 65532:65532
+WORKDIR /var/lib/lictor
+EXPOSE 7030 7031
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/usr/bin/push-update-generator", "health"]
+ENTRYPOINT ["/usr/bin/push-update-generator"]
