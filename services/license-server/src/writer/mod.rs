@@ -170,6 +170,7 @@ impl Writer {
                     crowd = self.batch.records.len() >= CROWD;
                     self.commit(moment);
                     if let Some(done) = stop {
+                        self.note_time(moment);
                         self.flush_lazy();
                         // Whoever asked may have left.
                         let _ = done.send(());
@@ -365,18 +366,23 @@ impl Writer {
     fn tick(&mut self) {
         let moment = self.moment();
         self.expire(moment);
-        let passed = moment.boottime.saturating_sub(self.time_noted);
-        if passed >= TIME_NOTE {
-            self.time_noted = moment.boottime;
-            let time = &mut self.keeper.state.time;
-            if let Some(noted) = time.note(moment, passed) {
-                time.take_note(noted);
-                time.run(moment.boottime);
-                self.lazy.push(Record::TimeSeen(noted).to_bytes());
-            }
+        if moment.boottime.saturating_sub(self.time_noted) >= TIME_NOTE {
+            self.note_time(moment);
             self.tell_suspicion(moment);
         }
         self.flush_lazy();
+    }
+
+    /// Notes how far the time has come.
+    fn note_time(&mut self, moment: Moment) {
+        let passed = moment.boottime.saturating_sub(self.time_noted);
+        self.time_noted = moment.boottime;
+        let time = &mut self.keeper.state.time;
+        if let Some(noted) = time.note(moment, passed) {
+            time.take_note(noted);
+            time.run(moment.boottime);
+            self.lazy.push(Record::TimeSeen(noted).to_bytes());
+        }
     }
 
     /// Says once when the clock begins or ceases to be suspect.

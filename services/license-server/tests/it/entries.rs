@@ -85,8 +85,10 @@ async fn an_extended_subscription_takes_its_sessions_along() {
     let update = vendor.update(&context, vec![withdraw(1), merged]);
     server.import(&update).await.expect("imported");
 
-    let ids = |sessions: Vec<wire::Session>| -> Vec<String> { sessions.into_iter().map(|s| s.session_id).collect() };
-    let both = [held.session_id.clone(), reserved.session_id.clone()];
+    let ids = |sessions: Vec<wire::Session>| -> std::collections::BTreeSet<String> {
+        sessions.into_iter().map(|session| session.session_id).collect()
+    };
+    let both = std::collections::BTreeSet::from([held.session_id.clone(), reserved.session_id.clone()]);
     assert_eq!(ids(server.sessions().await), both, "nobody loses a running seat by paying for more");
     let entry = server.listed().await[0].firms[0].entries[0].clone();
     assert_eq!((entry.license_id.as_str(), entry.free), (license(2).to_string().as_str(), 0));
