@@ -481,35 +481,6 @@ pub struct InspectContextResponse {
     #[prost(bool, tag = "7")]
     pub fresh: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Operation {
-    #[prost(oneof = "operation::Operation", tags = "1, 2")]
-    pub operation: ::core::option::Option<operation::Operation>,
-}
-/// Nested message and enum types in `Operation`.
-pub mod operation {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Operation {
-        #[prost(message, tag = "1")]
-        AddLicense(super::AddLicense),
-        #[prost(message, tag = "2")]
-        WithdrawLicense(super::WithdrawLicense),
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AddLicense {
-    #[prost(string, tag = "1")]
-    pub license_id: ::prost::alloc::string::String,
-    #[prost(bytes = "vec", tag = "2")]
-    pub product_item: ::prost::alloc::vec::Vec<u8>,
-    #[prost(uint32, tag = "3")]
-    pub quantity: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WithdrawLicense {
-    #[prost(string, tag = "1")]
-    pub license_id: ::prost::alloc::string::String,
-}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IssueUpdateRequest {
     /// Unique per issued segment: the activation id.
@@ -519,11 +490,8 @@ pub struct IssueUpdateRequest {
     pub firm_code: u32,
     #[prost(string, tag = "3")]
     pub container_id: ::prost::alloc::string::String,
-    /// 1..=256 operations.
+    /// 1..=256 changes, each license once (each of its unit counters once).
     #[prost(message, repeated, tag = "4")]
-    pub operations: ::prost::alloc::vec::Vec<Operation>,
-    /// 1..=256 changes. Takes the place of `operations`.
-    #[prost(message, repeated, tag = "5")]
     pub changes: ::prost::alloc::vec::Vec<super::super::types::v1::LicenseChange>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2003,7 +1971,7 @@ pub mod update_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Issues one segment. All operations of it apply together or not at all.
+        /// Issues one segment. All changes of it apply together or not at all.
         /// Caller: service.
         /// Retry: with the same reference; the same segment comes back, byte for byte, also after a crash at any step.
         pub async fn issue_update(
@@ -2246,7 +2214,7 @@ pub mod update_service_server {
             tonic::Response<super::InspectContextResponse>,
             tonic::Status,
         >;
-        /// Issues one segment. All operations of it apply together or not at all.
+        /// Issues one segment. All changes of it apply together or not at all.
         /// Caller: service.
         /// Retry: with the same reference; the same segment comes back, byte for byte, also after a crash at any step.
         async fn issue_update(

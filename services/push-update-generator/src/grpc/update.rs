@@ -195,23 +195,10 @@ fn checked_file(file: Vec<u8>) -> Result<Vec<u8>, Status> {
 }
 
 fn issue_request(request: wire::IssueUpdateRequest) -> Result<IssueRequest, RequestError> {
-    let count = request.operations.len() + request.changes.len();
-    if count > MAX_CHANGES {
-        return Err(RequestError::Changes(count));
+    if request.changes.len() > MAX_CHANGES {
+        return Err(RequestError::Changes(request.changes.len()));
     }
     let license = |place: usize, text: &str| text.parse().map_err(|_| RequestError::License(place));
-    let older = request.operations.into_iter().enumerate().map(|(place, operation)| {
-        match operation.operation.ok_or(RequestError::NoChange(place))? {
-            wire::operation::Operation::AddLicense(add) => Ok(Change::Add {
-                license: license(place, &add.license_id)?,
-                item: add.product_item,
-                quantity: add.quantity,
-            }),
-            wire::operation::Operation::WithdrawLicense(withdraw) => {
-                Ok(Change::Withdraw { license: license(place, &withdraw.license_id)? })
-            }
-        }
-    });
     let changes = request.changes.into_iter().enumerate().map(|(place, change)| {
         let license = license(place, &change.license_id)?;
         Ok(match change.change.ok_or(RequestError::NoChange(place))? {
@@ -224,6 +211,6 @@ fn issue_request(request: wire::IssueUpdateRequest) -> Result<IssueRequest, Requ
             }
         })
     });
-    let changes = older.chain(changes).collect::<Result<Vec<_>, _>>()?;
+    let changes = changes.collect::<Result<Vec<_>, _>>()?;
     IssueRequest::new(request.reference, request.firm_code, &request.container_id, changes)
 }

@@ -38,9 +38,18 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(number: u8, kind: ContainerKind, root: &TrustedRoot) -> Self {
-        let signer = MemorySigner::from_seed(&[number; 32]);
-        let lease = MemorySigner::from_seed(&[number ^ 0x55; 32]);
-        let sealing = SealingKey::from_seed(&[number ^ 0xAA; 32]);
+        Self::seeded(usize::from(number), kind, root)
+    }
+
+    pub(crate) fn seeded(number: usize, kind: ContainerKind, root: &TrustedRoot) -> Self {
+        let seed = |use_: u8| {
+            let mut seed = [use_; 32];
+            seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            seed
+        };
+        let signer = MemorySigner::from_seed(&seed(1));
+        let lease = MemorySigner::from_seed(&seed(2));
+        let sealing = SealingKey::from_seed(&seed(3));
         let keys = DeviceKeys { signing: signer.public_key(), sealing: sealing.public(), lease: lease.public_key() };
         let firm = FirmCode::new(root.firm_code()).expect("a firm");
         Self {

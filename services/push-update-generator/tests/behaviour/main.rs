@@ -3,6 +3,7 @@
 mod archive;
 mod backup;
 mod block;
+mod bulk;
 mod contexts;
 mod crash;
 mod device;

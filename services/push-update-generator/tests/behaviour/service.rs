@@ -132,7 +132,6 @@ async fn a_license_travels_over_the_wire() {
             license_id: license(1).to_string(),
             change: Some(types::license_change::Change::Add(types::PutLicense { product_item: item, quantity })),
         }],
-        ..wire::IssueUpdateRequest::default()
     };
     let issued = updates.issue_update(request.clone()).await.expect("issued").into_inner();
     assert_eq!(updates.issue_update(request).await.expect("issued").into_inner(), issued);
@@ -188,7 +187,6 @@ async fn bad_requests_get_words_and_change_nothing() {
         firm_code: 10,
         container_id: "ab".repeat(32),
         changes: many,
-        ..wire::IssueUpdateRequest::default()
     };
     assert_eq!(updates.issue_update(request).await.expect_err("too many").code(), Code::InvalidArgument);
     let mut containers = ContainerServiceClient::new(service.channel(&[Role::Admin]));

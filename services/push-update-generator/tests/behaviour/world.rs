@@ -115,6 +115,11 @@ impl World {
         Device::new(number, ContainerKind::Machine, &self.root)
     }
 
+    /// One of very many containers.
+    pub(crate) fn numbered(&self, number: usize) -> Device {
+        Device::seeded(0x1_0000 + number, ContainerKind::Machine, &self.root)
+    }
+
     /// A container that the vendor has seen.
     pub(crate) async fn known_device(&self, number: u8) -> Device {
         let mut device = self.device(number);

@@ -26,7 +26,6 @@ impl Peers {
             reference: saga.id.to_string(),
             firm_code: saga.firm,
             container_id: saga.container.as_ref().map(|container| container.id.clone()).unwrap_or_default(),
-            operations: Vec::new(),
             changes,
         };
         within(GENERATOR, self.updates().issue_update(request)).await
