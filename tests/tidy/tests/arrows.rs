@@ -32,8 +32,9 @@ fn layer(name: &str) -> Option<usize> {
 #[test]
 fn dependencies_point_down_one_way() {
     let mut wrong = Vec::new();
-    for package in packages().iter().filter(|package| !package.folder.starts_with("tests/") && package.folder != "fuzz")
-    {
+    for package in packages().iter().filter(|package| {
+        !package.folder.starts_with("tests/") && package.folder != "fuzz" && package.folder != "key-agent"
+    }) {
         let own = layer(&package.name).unwrap_or_else(|| panic!("{} is in no layer", package.name));
         for dependency in &package.dependencies {
             if layer(dependency).is_some_and(|other| other >= own) {
