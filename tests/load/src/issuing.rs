@@ -141,7 +141,6 @@ async fn issue(
             license_id: license.to_string(),
             change: Some(license_change::Change::Add(put)),
         }],
-        ..IssueUpdateRequest::default()
     };
     Ok(updates.clone().issue_update(request).await?.into_inner().update)
 }
