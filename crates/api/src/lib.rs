@@ -24,7 +24,7 @@ pub mod event {
     }
 }
 
-/// Package `lictor.central.v1`, generated from `proto/lictor/central/v1/central.proto`.
+/// Package `lictor.central.v1`, generated from `proto/lictor/central/v1/`.
 #[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod central {
     /// Version 1.

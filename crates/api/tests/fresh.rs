@@ -8,8 +8,17 @@ fn generated_code_is_fresh() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/generated");
     let fresh = tempfile::tempdir().expect("temporary folder");
 
-    let protos = ["types", "event", "central", "activation", "update", "notification", "server"]
-        .map(|package| format!("lictor/{package}/v1/{package}.proto"));
+    let protos = [
+        "types/v1/types",
+        "event/v1/event",
+        "central/v1/allocation",
+        "central/v1/central",
+        "activation/v1/activation",
+        "update/v1/update",
+        "notification/v1/notification",
+        "server/v1/server",
+    ]
+    .map(|file| format!("lictor/{file}.proto"));
     let descriptors = protox::compile(&protos, [root.join("proto")]).expect("proto files compile");
     tonic_prost_build::configure()
         .out_dir(fresh.path())
