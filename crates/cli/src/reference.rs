@@ -74,7 +74,7 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | refused (exit code 3; `run`: 120) | refused: true, reasons: [{serial, product_code, code, reason, holders, free_at, instead}] |
 | any error | error: {code, message, next} |
 
-States of a license: available, collected, confirmed, returning, withdrawn, merged. States of a change: requested, reserved,
+States of a license: available, collected, confirmed, returning, withdrawn, merged, lost. States of a change: requested, reserved,
 issued, completed, confirmed, refused, stalled. States of a transfer: departing, departed, arriving, arrived, called-off.
 ";
 

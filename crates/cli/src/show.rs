@@ -34,6 +34,7 @@ pub(crate) fn license_state(state: i32) -> &'static str {
         LicenseState::Returning => "returning",
         LicenseState::Withdrawn => "withdrawn",
         LicenseState::Merged => "merged",
+        LicenseState::Lost => "lost",
     }
 }
 

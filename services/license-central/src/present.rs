@@ -92,6 +92,7 @@ pub const fn state(state: LicenseState) -> wire::LicenseState {
         LicenseState::Returning => wire::LicenseState::Returning,
         LicenseState::Withdrawn => wire::LicenseState::Withdrawn,
         LicenseState::Merged => wire::LicenseState::Merged,
+        LicenseState::Lost => wire::LicenseState::Lost,
     }
 }
 
@@ -106,5 +107,6 @@ pub const fn state_of_wire(state: wire::LicenseState) -> Option<LicenseState> {
         wire::LicenseState::Returning => Some(LicenseState::Returning),
         wire::LicenseState::Withdrawn => Some(LicenseState::Withdrawn),
         wire::LicenseState::Merged => Some(LicenseState::Merged),
+        wire::LicenseState::Lost => Some(LicenseState::Lost),
     }
 }

@@ -216,6 +216,8 @@ pub enum LicenseState {
     Withdrawn = 5,
     /// A subscription whose days were added to another one; cannot be separated again.
     Merged = 6,
+    /// Seats in a container that was lost and blocked; they go into a new one by replacing it.
+    Lost = 7,
 }
 impl LicenseState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -231,6 +233,7 @@ impl LicenseState {
             Self::Returning => "LICENSE_STATE_RETURNING",
             Self::Withdrawn => "LICENSE_STATE_WITHDRAWN",
             Self::Merged => "LICENSE_STATE_MERGED",
+            Self::Lost => "LICENSE_STATE_LOST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -243,6 +246,7 @@ impl LicenseState {
             "LICENSE_STATE_RETURNING" => Some(Self::Returning),
             "LICENSE_STATE_WITHDRAWN" => Some(Self::Withdrawn),
             "LICENSE_STATE_MERGED" => Some(Self::Merged),
+            "LICENSE_STATE_LOST" => Some(Self::Lost),
             _ => None,
         }
     }

@@ -59,6 +59,7 @@ pub(super) fn license_state(state: i32) -> &'static str {
         Ok(LicenseState::Returning) => "returning",
         Ok(LicenseState::Withdrawn) => "withdrawn",
         Ok(LicenseState::Merged) => "merged",
+        Ok(LicenseState::Lost) => "lost",
         Ok(LicenseState::Unspecified) | Err(_) => "unknown",
     }
 }

@@ -36,6 +36,8 @@ CREATE TABLE license (
     renewal_cancelled_at BIGINT,
     -- When it was last put into a new container in place of a lost one, microseconds UTC; empty when never.
     replaced_at  BIGINT,
+    -- The lost container of that time, by the SHA-256 of its device key, hex: it counts once.
+    replaced_for TEXT,
     -- Number of its last event: 1 at creation, one more with each change.
     version      BIGINT NOT NULL,
     -- Microseconds UTC.

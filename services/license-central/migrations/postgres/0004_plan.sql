@@ -88,7 +88,7 @@ CREATE TABLE allocation (
     serial        TEXT NOT NULL,
     -- Seats in this container; 0 when the license is not counted.
     quantity      BIGINT NOT NULL,
-    -- awaited, reserved, collected, confirmed, returning, ended, written-off.
+    -- awaited, reserved, collected, confirmed, returning, lost, ended, written-off.
     state         TEXT NOT NULL,
     -- When the entry ends by date, microseconds UTC; empty when it does not.
     expires_at    BIGINT,

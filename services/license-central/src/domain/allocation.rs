@@ -21,7 +21,10 @@ pub enum AllocationState {
     Returning,
     /// The container has it no more, or never got it.
     Ended,
-    /// Its container is lost: no proof from there counts any more.
+    /// Its container was lost and blocked, and nothing was put in its place yet: its seats wait for a replacement, and no
+    /// proof from there counts any more.
+    Lost,
+    /// Its container is lost, and its seats count no more: they went into another one, or the vendor took them back.
     WrittenOff,
 }
 
@@ -38,6 +41,7 @@ impl AllocationState {
         Self::Collected,
         Self::Confirmed,
         Self::Returning,
+        Self::Lost,
         Self::Ended,
         Self::WrittenOff,
     ];
@@ -51,6 +55,7 @@ impl AllocationState {
             Self::Collected => "collected",
             Self::Confirmed => "confirmed",
             Self::Returning => "returning",
+            Self::Lost => "lost",
             Self::Ended => "ended",
             Self::WrittenOff => "written-off",
         }
@@ -59,7 +64,7 @@ impl AllocationState {
     /// Whether the container may hold it now.
     #[must_use]
     pub const fn may_be_in_container(self) -> bool {
-        matches!(self, Self::Collected | Self::Confirmed | Self::Returning)
+        matches!(self, Self::Collected | Self::Confirmed | Self::Returning | Self::Lost)
     }
 
     /// Whether it is in what the container holds once everything issued has arrived.
@@ -81,7 +86,7 @@ impl AllocationState {
     pub const fn commit(self) -> Result<Self, WrongStep> {
         match self {
             Self::Reserved | Self::Awaited => Ok(Self::Collected),
-            Self::Collected | Self::Confirmed | Self::Returning => Ok(self),
+            Self::Collected | Self::Confirmed | Self::Returning | Self::Lost => Ok(self),
             Self::Ended | Self::WrittenOff => Err(WrongStep(self, "collected")),
         }
     }
@@ -94,7 +99,7 @@ impl AllocationState {
         match self {
             Self::Awaited | Self::Reserved => Err(WrongStep(self, "confirmed")),
             Self::Collected => Ok(Self::Confirmed),
-            Self::Confirmed | Self::Returning | Self::Ended | Self::WrittenOff => Ok(self),
+            Self::Confirmed | Self::Returning | Self::Lost | Self::Ended | Self::WrittenOff => Ok(self),
         }
     }
 
@@ -121,13 +126,24 @@ impl AllocationState {
         }
     }
 
-    /// Its container is lost.
+    /// Its container was lost and blocked with something else that lay in it; also before it got there.
+    ///
+    /// # Errors
+    /// [`WrongStep`] when it is over.
+    pub const fn lose(self) -> Result<Self, WrongStep> {
+        match self {
+            Self::Ended | Self::WrittenOff => Err(WrongStep(self, "lost")),
+            _ => Ok(Self::Lost),
+        }
+    }
+
+    /// Its container is lost, and its seats are no longer there for anybody.
     ///
     /// # Errors
     /// [`WrongStep`] when no container may hold it.
     pub const fn write_off(self) -> Result<Self, WrongStep> {
         match self {
-            Self::Collected | Self::Confirmed | Self::Returning | Self::WrittenOff => Ok(Self::WrittenOff),
+            Self::Collected | Self::Confirmed | Self::Returning | Self::Lost | Self::WrittenOff => Ok(Self::WrittenOff),
             _ => Err(WrongStep(self, "written off")),
         }
     }
@@ -242,6 +258,8 @@ mod tests {
         assert_eq!(S::WrittenOff.confirm(), Ok(S::WrittenOff));
         assert_eq!(S::WrittenOff.end(), Ok(S::WrittenOff));
         assert!(S::WrittenOff.leave().is_err());
+        assert_eq!(S::Lost.confirm(), Ok(S::Lost));
+        assert!(S::Lost.leave().is_err() && S::Lost.end().is_err());
     }
 
     #[test]
@@ -268,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_over_never_comes_back() {
         for over in [S::Ended, S::WrittenOff] {
-            for step in [S::commit, S::confirm, S::leave, S::end, S::write_off] {
+            for step in [S::commit, S::confirm, S::leave, S::end, S::lose, S::write_off] {
                 assert!(step(over).is_err() || step(over) == Ok(over));
             }
             assert!(over.release().is_err() || over.release() == Ok(over), "{over}");

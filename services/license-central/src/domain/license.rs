@@ -28,12 +28,21 @@ pub enum LicenseState {
     Withdrawn,
     /// A subscription whose days were added to another one, and in no container.
     Merged,
+    /// In a container that was lost and blocked; its seats wait for a replacement.
+    Lost,
 }
 
 impl LicenseState {
     /// All states.
-    pub const ALL: &'static [Self] =
-        &[Self::Available, Self::Collected, Self::Confirmed, Self::Returning, Self::Withdrawn, Self::Merged];
+    pub const ALL: &'static [Self] = &[
+        Self::Available,
+        Self::Collected,
+        Self::Confirmed,
+        Self::Returning,
+        Self::Withdrawn,
+        Self::Merged,
+        Self::Lost,
+    ];
 
     /// The one rule: what a license's state is; `over` says how it was taken out of trade for good. A reservation is no
     /// state of the license, because nothing has happened yet; of several allocations the least certain one counts.
@@ -46,8 +55,10 @@ impl LicenseState {
                 AllocationState::Collected => Self::Collected,
                 AllocationState::Confirmed => Self::Confirmed,
                 AllocationState::Awaited | AllocationState::Returning => Self::Returning,
+                AllocationState::Lost => Self::Lost,
             };
             least = match (least, state) {
+                (Some(Self::Lost), _) | (_, Self::Lost) => Some(Self::Lost),
                 (Some(Self::Returning), _) | (_, Self::Returning) => Some(Self::Returning),
                 (Some(Self::Collected), _) | (_, Self::Collected) => Some(Self::Collected),
                 (_, other) => Some(other),
@@ -73,6 +84,7 @@ impl LicenseState {
             Self::Returning => "returning",
             Self::Withdrawn => "withdrawn",
             Self::Merged => "merged",
+            Self::Lost => "lost",
         }
     }
 }
@@ -227,6 +239,8 @@ pub struct License {
     pub renewal_cancelled_at: Option<Timestamp>,
     /// When it was last put into a new container in place of a lost one.
     pub replaced_at: Option<Timestamp>,
+    /// The lost container of that time, by its id.
+    pub replaced_for: Option<String>,
     /// What the vendor settles beside the product item.
     pub policy: Policy,
     /// Number of its last event.
@@ -305,9 +319,10 @@ mod tests {
             A::Returning | A::Awaited => Some(L::Returning),
             A::Collected => Some(L::Collected),
             A::Confirmed => Some(L::Confirmed),
+            A::Lost => Some(L::Lost),
             A::Reserved | A::Ended | A::WrittenOff => None,
         };
-        let order = [L::Returning, L::Collected, L::Confirmed];
+        let order = [L::Lost, L::Returning, L::Collected, L::Confirmed];
         for a in A::ALL {
             for b in A::ALL {
                 for c in A::ALL {

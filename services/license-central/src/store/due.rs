@@ -48,7 +48,7 @@ async fn arrivals(conn: &mut AnyConnection, now: Timestamp, limit: u32) -> Resul
          LEFT JOIN reservation a ON a.activation_id = t.arrive_by \
          WHERE t.state IN ('departing', 'departed', 'arriving') AND l.withdrawn_at IS NULL \
          AND (t.state = 'departed' \
-         OR (t.state = 'departing' AND t.gone_by <= $1 AND d.state = 'committed') \
+         OR (t.state = 'departing' AND t.gone_by <= $1 AND d.state IN ('committed', 'confirmed')) \
          OR (t.state = 'arriving' AND a.state = 'reserved' AND a.reserved_until <= $2)) \
          ORDER BY t.changed_at, t.transfer_id LIMIT $3",
     )

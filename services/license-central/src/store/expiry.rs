@@ -152,7 +152,7 @@ fn due_of(
 async fn noticed(tx: &mut Tx, ids: &[LicenseId]) -> Result<Vec<(LicenseId, Noticed)>, StorageError> {
     let mut query = statement(format!(
         "SELECT l.license_id, l.noticed_end, l.noticed_days, (SELECT MAX(a.created_at) FROM allocation a \
-         WHERE a.license_id = l.license_id AND a.state IN ('collected', 'confirmed', 'returning')) AS placed_at \
+         WHERE a.license_id = l.license_id AND a.state IN ('collected', 'confirmed', 'returning', 'lost')) AS placed_at \
          FROM license l WHERE l.license_id IN ({})",
         list(1, ids.len())
     ));

@@ -30,7 +30,7 @@ use crate::domain::{
 const COLUMNS: &str = "l.license_id, l.firm_code, l.ticket_id, t.masked, l.order_id, l.customer_id, \
     c.name AS customer_name, i.name AS item, l.item_id, l.item_version, v.product_code, v.subscription, v.policy, \
     l.line, l.quantity, v.expires_at, l.withdrawn_at, l.merged_into, l.remaining, l.renewal_cancelled_at, \
-    l.replaced_at, l.version, l.created_at";
+    l.replaced_at, l.replaced_for, l.version, l.created_at";
 const FROM: &str = "FROM license l JOIN ticket t ON t.ticket_id = l.ticket_id JOIN customer c ON c.customer_id = l.customer_id \
     JOIN item i ON i.item_id = l.item_id \
     JOIN item_version v ON v.item_id = l.item_id AND v.version = l.item_version";
@@ -66,7 +66,7 @@ impl Store {
         if let Some(serial) = &filter.serial {
             also(
                 " AND EXISTS (SELECT 1 FROM allocation a WHERE a.license_id = l.license_id AND a.serial = ? \
-                 AND a.state IN ('collected', 'confirmed', 'returning'))",
+                 AND a.state IN ('collected', 'confirmed', 'returning', 'lost'))",
                 serial.clone(),
             );
         }
@@ -199,6 +199,15 @@ pub(super) const OF_ACTIVATION: &str = "SELECT license_id FROM allocation WHERE 
     UNION SELECT license_id FROM allocation WHERE planned_by = $1 \
     UNION SELECT license_id FROM allocation WHERE withdrawn_by = $1";
 
+/// The same, and what else lies in, or is on its way into, containers that it writes off as lost.
+pub(super) const LOST_WITH_ACTIVATION: &str = "SELECT license_id FROM allocation WHERE activation_id = $1 \
+    UNION SELECT license_id FROM allocation WHERE planned_by = $1 \
+    UNION SELECT license_id FROM allocation WHERE withdrawn_by = $1 \
+    UNION SELECT a.license_id FROM allocation lost JOIN license o ON o.license_id = lost.license_id \
+    JOIN allocation a ON a.serial = lost.serial AND a.state NOT IN ('ended', 'written-off') \
+    JOIN license n ON n.license_id = a.license_id AND n.firm_code = o.firm_code \
+    WHERE lost.planned_by = $1 AND lost.planned_as = 'written-off'";
+
 fn product_item(row: &AnyRow) -> Result<ProductItem, StorageError> {
     let cbor: Vec<u8> = row.try_get("product_item")?;
     lictor_license_file::product_item::decode(&cbor)
@@ -261,20 +270,22 @@ pub(super) async fn save(tx: &mut Tx, before: &[License], after: &[License]) -> 
 
 /// The columns that few steps change.
 #[derive(PartialEq)]
-struct Rare {
+struct Rare<'a> {
     withdrawn_at: Option<Timestamp>,
     merged_into: Option<LicenseId>,
     remaining: Option<Duration>,
     replaced_at: Option<Timestamp>,
+    replaced_for: Option<&'a str>,
 }
 
-impl Rare {
-    fn of(license: &License) -> Self {
+impl<'a> Rare<'a> {
+    fn of(license: &'a License) -> Self {
         Self {
             withdrawn_at: license.withdrawn_at,
             merged_into: license.merged_into,
             remaining: license.remaining,
             replaced_at: license.replaced_at,
+            replaced_for: license.replaced_for.as_deref(),
         }
     }
 }
@@ -283,7 +294,7 @@ async fn save_whole(tx: &mut Tx, license: &License) -> Result<(), StorageError> 
     let remaining = license.remaining.map(|left| i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
     lictor_storage::sqlx::query(
         "UPDATE license SET state = $1, version = $2, withdrawn_at = $3, merged_into = $4, remaining = $5, \
-         replaced_at = $6 WHERE license_id = $7",
+         replaced_at = $6, replaced_for = $7 WHERE license_id = $8",
     )
     .bind(license.state().name())
     .bind(to_i64(license.version)?)
@@ -291,6 +302,7 @@ async fn save_whole(tx: &mut Tx, license: &License) -> Result<(), StorageError> 
     .bind(license.merged_into.map(|id| id.to_string()))
     .bind(remaining)
     .bind(license.replaced_at.map(Timestamp::as_micros))
+    .bind(license.replaced_for.clone())
     .bind(license.id.to_string())
     .execute(tx.conn())
     .await?;
@@ -343,6 +355,7 @@ fn license_row(row: &AnyRow) -> Result<License, StorageError> {
         remaining: remaining.map(Duration::from_micros),
         renewal_cancelled_at: time("renewal_cancelled_at")?,
         replaced_at: time("replaced_at")?,
+        replaced_for: row.try_get("replaced_for")?,
         policy: Policy::read(&policy).map_err(|what| StorageError::inconsistent("item_version.policy", what))?,
         version: to_u64(row.try_get("version")?)?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),

@@ -8,6 +8,7 @@ mod due;
 mod expiry;
 mod history;
 mod license;
+mod lost;
 mod order;
 mod plan;
 mod rebase;

@@ -229,6 +229,7 @@ async fn make(
             remaining: None,
             renewal_cancelled_at: None,
             replaced_at: None,
+            replaced_for: None,
             policy: item.policy,
             version: 1,
             created_at: moment.now,

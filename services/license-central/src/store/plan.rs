@@ -417,7 +417,7 @@ async fn set_aside(
     arriving: Option<TransferId>,
     now: Timestamp,
 ) -> Result<(), StorageError> {
-    end_parts(tx, &draft.gone, now).await?;
+    end_parts(tx, &draft.gone, AllocationState::Ended, now).await?;
     if let Some(transfer) = &draft.begins {
         transfer::insert(tx, transfer, now).await?;
     }
@@ -428,15 +428,21 @@ async fn set_aside(
     allocation::insert(tx, draft.puts.iter(), now).await
 }
 
-pub(super) async fn end_parts(tx: &mut Tx, parts: &[AllocationId], now: Timestamp) -> Result<(), StorageError> {
+pub(super) async fn end_parts(
+    tx: &mut Tx,
+    parts: &[AllocationId],
+    state: AllocationState,
+    now: Timestamp,
+) -> Result<(), StorageError> {
     if parts.is_empty() {
         return Ok(());
     }
     let mut query = statement(format!(
-        "UPDATE allocation SET state = 'ended', planned_by = NULL, planned_as = NULL, planned_seats = NULL, \
-         planned_end = NULL, changed_at = $1 WHERE allocation_id IN ({})",
-        list(2, parts.len())
+        "UPDATE allocation SET state = $1, planned_by = NULL, planned_as = NULL, planned_seats = NULL, \
+         planned_end = NULL, changed_at = $2 WHERE allocation_id IN ({})",
+        list(3, parts.len())
     ))
+    .bind(state.name())
     .bind(now.as_micros());
     for part in parts {
         query = query.bind(part.to_string());

@@ -18,14 +18,14 @@ use lictor_storage::{
 use super::{
     Store, allocation,
     history::{self, Note},
-    license,
+    license, lost,
     sql::{list, parsed, statement},
     transfer,
 };
 use crate::{
     domain::{
         license::License,
-        plan::{Fresh, Holder, Outcome, Stepping},
+        plan::{Fresh, Holder, Outcome, Stepping, written_off_by},
         reservation::{RESERVATION_TIME, ReservationState, Step},
         transfer::Transfer,
     },
@@ -81,9 +81,13 @@ impl Store {
     pub async fn commit(&self, activation: ActivationId, counter: u64, moment: &Moment) -> Result<(), Failure> {
         retry(|| async {
             let mut tx = self.db.begin().await?;
-            let before = of_activation(&mut tx, activation).await?;
+            let mut before = locked(&mut tx, license::LOST_WITH_ACTIVATION, activation).await?;
             let reservation = head(&mut tx, activation).await?.ok_or_else(unknown)?;
             if let Step::To(state) = reservation.state.commit()? {
+                let blocked = written_off_by(&before, activation);
+                if !blocked.is_empty() {
+                    lost::end_those_without_issue(&mut tx, &mut before, &blocked, activation, moment.now).await?;
+                }
                 let transfers = transfer::of_leg(&mut tx, &reservation).await?;
                 let mut fresh = || ids::allocation(moment.now);
                 let mut stepping =
@@ -96,9 +100,24 @@ impl Store {
                         done.map_err(|wrong| Problem::new(ErrorCode::WrongState, wrong.to_string(), "ask support"))?,
                     );
                 }
+                let mut back = Vec::new();
+                for (license, outcome) in after.iter_mut().zip(&mut outcomes) {
+                    let lent = stepping.lose(license, &blocked, outcome);
+                    back.extend(
+                        lent.map_err(|wrong| Problem::new(ErrorCode::WrongState, wrong.to_string(), "ask support"))?,
+                    );
+                }
                 let mut told: Vec<Transfer> = transfers.into_iter().filter(|one| one.state.is_open()).collect();
-                if reservation.purpose == "replace" {
-                    told.extend(transfer::end_written_off(&mut tx, &before, activation, moment.now).await?);
+                if lost::departs_from(&before, activation) {
+                    // The container was blocked while this was being issued: nothing will be seen to leave it.
+                    let ids: Vec<_> = told.iter().map(|transfer| transfer.id).collect();
+                    told = transfer::call_off(&mut tx, &ids, moment.now).await?;
+                }
+                if !blocked.is_empty() || reservation.purpose == "arrive" {
+                    let ended = transfer::end_lost(&mut tx, &before, &after, moment.now).await?;
+                    told.retain(|open| ended.iter().all(|one| one.id != open.id));
+                    told.extend(ended);
+                    told.extend(transfer::send_back(&mut tx, &back, activation, moment.now).await?);
                 }
                 set_committed(&mut tx, activation, state, counter, moment.now).await?;
                 write(&mut tx, &reservation, (&before, &mut after), &outcomes, &told, counter, moment).await?;
@@ -189,12 +208,16 @@ fn unknown() -> Failure {
 const SELECT: &str = "SELECT activation_id, purpose, asked, state, reserved_until, counter, reason FROM reservation";
 
 async fn of_activation(tx: &mut Tx, activation: ActivationId) -> Result<Vec<License>, StorageError> {
-    let sold = license::locked(tx, license::OF_ACTIVATION, &[activation.to_string()]).await?;
+    locked(tx, license::OF_ACTIVATION, activation).await
+}
+
+pub(super) async fn locked(tx: &mut Tx, which: &str, activation: ActivationId) -> Result<Vec<License>, StorageError> {
+    let sold = license::locked(tx, which, &[activation.to_string()]).await?;
     Ok(sold.into_iter().map(|sold| sold.license).collect())
 }
 
 /// Writes what a step did: parts, licenses, history, and the events of both, each with a version of its license.
-async fn write(
+pub(super) async fn write(
     tx: &mut Tx,
     reservation: &Reservation,
     (before, after): (&[License], &mut [License]),
@@ -365,13 +388,20 @@ pub(super) async fn give_way(
 }
 
 /// Undoes what a plan set aside. A withdrawal that was announced is called off with it.
-async fn undo(tx: &mut Tx, reservation: &Reservation, moment: &Moment) -> Result<(), StorageError> {
+async fn undo(tx: &mut Tx, reservation: &Reservation, moment: &Moment) -> Result<(), Failure> {
     if reservation.purpose == "withdraw" {
         super::withdrawal::call_withdrawal_off(tx, reservation.activation, moment).await?;
     }
+    let waits = match reservation.purpose.as_str() {
+        "arrive" => of_activation(tx, reservation.activation).await?,
+        _ => Vec::new(),
+    };
     allocation::release(tx, reservation.activation, moment.now).await?;
     if matches!(reservation.purpose.as_str(), "depart" | "arrive") {
         transfer::release(tx, reservation.activation, moment.now).await?;
+    }
+    if reservation.purpose == "arrive" {
+        lost::lose_what_waits(tx, waits, reservation, moment).await?;
     }
     Ok(())
 }

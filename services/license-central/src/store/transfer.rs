@@ -15,11 +15,15 @@ use super::{
     reservation::Reservation,
     sql::{list, maybe, parsed, small, statement},
 };
-use crate::domain::{
-    allocation::{AllocationState, Intent},
-    license::License,
-    page::Page,
-    transfer::{Transfer, TransferState},
+use crate::{
+    domain::{
+        allocation::{AllocationState, Intent},
+        license::License,
+        page::Page,
+        plan::GoesBack,
+        transfer::{CLOCK_TOLERANCE, Transfer, TransferState},
+    },
+    ids,
 };
 
 const SELECT: &str = "SELECT transfer_id, firm_code, license_id, quantity, from_container, from_serial, to_container, \
@@ -183,29 +187,82 @@ pub(super) async fn call_off(tx: &mut Tx, ids: &[TransferId], now: Timestamp) ->
     Ok(ended)
 }
 
-/// Ends the transfers of seats that were leaving a container which this plan writes off; gives them in their new state.
-pub(super) async fn end_written_off(
+/// Ends the transfers of seats that were leaving a container that is lost by this step, or waited to come into it; gives
+/// them in their new state.
+pub(super) async fn end_lost(
     tx: &mut Tx,
-    licenses: &[License],
-    by: ActivationId,
+    before: &[License],
+    after: &[License],
     now: Timestamp,
 ) -> Result<Vec<Transfer>, StorageError> {
     let mut ids = Vec::new();
-    for part in licenses.iter().flat_map(|license| &license.allocations) {
-        let lost = part.planned.is_some_and(|planned| planned.by == by && planned.intent == Intent::WrittenOff);
-        if let Some((leaving, Intent::Departed)) = part.withdrawn.filter(|_| lost) {
-            let rows = statement(format!("{SELECT} WHERE depart_by = $1"))
-                .bind(leaving.to_string())
-                .fetch_all(tx.conn())
-                .await?;
-            for row in &rows {
-                ids.push(transfer_row(row)?.id);
+    for (old, new) in before.iter().zip(after) {
+        for (old, new) in old.allocations.iter().zip(&new.allocations) {
+            match (old.state, old.withdrawn, new.state) {
+                (
+                    AllocationState::Returning,
+                    Some((leaving, Intent::Departed)),
+                    AllocationState::Lost | AllocationState::WrittenOff,
+                ) => {
+                    let rows = statement(format!("{SELECT} WHERE depart_by = $1 AND license_id = $2"))
+                        .bind(leaving.to_string())
+                        .bind(old.license.to_string())
+                        .fetch_all(tx.conn())
+                        .await?;
+                    for row in &rows {
+                        ids.push(transfer_row(row)?.id);
+                    }
+                }
+                (AllocationState::Awaited, _, AllocationState::Lost | AllocationState::Returning) => {
+                    ids.extend(old.transfer);
+                }
+                _ => {}
             }
         }
     }
     ids.sort_unstable();
     ids.dedup();
     call_off(tx, &ids, now).await
+}
+
+/// Borrowed seats of a lost container begin their way back to their lender: they arrive when the loan is over by more than
+/// any clock is wrong.
+pub(super) async fn send_back(
+    tx: &mut Tx,
+    lost: &[GoesBack],
+    by: ActivationId,
+    now: Timestamp,
+) -> Result<Vec<Transfer>, StorageError> {
+    let mut begun: Vec<Transfer> = Vec::new();
+    for part in lost.iter().map(|lost| &lost.part) {
+        let Some(loan) = part.transfer else { continue };
+        if let Some(known) = begun.iter_mut().find(|known| known.returns == Some(loan)) {
+            known.quantity = known.quantity.saturating_add(part.quantity);
+            continue;
+        }
+        let Some(loan) = by_id(tx.conn(), loan).await? else { continue };
+        begun.push(Transfer {
+            id: TransferId::new(now, ids::random()),
+            quantity: part.quantity,
+            from_container: part.container.clone(),
+            from_serial: part.serial.clone(),
+            to_container: loan.from_container,
+            to_serial: loan.from_serial,
+            to_kind: None,
+            lend_until: None,
+            returns: Some(loan.id),
+            gone_by: loan.lend_until.map(|end| end.saturating_add(CLOCK_TOLERANCE)),
+            state: TransferState::Departing,
+            depart_by: by,
+            arrive_by: None,
+            created_at: now,
+            ..loan
+        });
+    }
+    for transfer in &begun {
+        insert(tx, transfer, now).await?;
+    }
+    Ok(begun)
 }
 
 async fn set_state(tx: &mut Tx, ids: &[TransferId], state: TransferState, now: Timestamp) -> Result<(), StorageError> {
@@ -225,8 +282,8 @@ async fn set_state(tx: &mut Tx, ids: &[TransferId], state: TransferState, now: T
     Ok(())
 }
 
-/// A lost container was replaced: loans that it gave come back to the new one, and seats that were to come into it come
-/// into the new one.
+/// A lost container was replaced: loans that it gave come back to the new one, loans that it got go back from the new one,
+/// and seats that were to come into it come into the new one.
 pub(super) async fn follow_replaced(
     tx: &mut Tx,
     licenses: &[License],
@@ -239,7 +296,10 @@ pub(super) async fn follow_replaced(
     };
     let lost = parts().find(|part| Some(part.id) == new.replaces);
     let Some(lost) = lost else { return Ok(()) };
-    let ids: Vec<String> = licenses.iter().map(|license| license.id.to_string()).collect();
+    // What else was lost with the container goes its own way.
+    let carried =
+        |license: &&License| license.allocations.iter().any(|part| part.activation == by && part.replaces.is_some());
+    let ids: Vec<String> = licenses.iter().filter(carried).map(|license| license.id.to_string()).collect();
     let marks = list(5, ids.len());
     let (fresh, old) = ((&new.container, &new.serial), &lost.container);
     for text in [
@@ -248,8 +308,10 @@ pub(super) async fn follow_replaced(
              AND lend_until IS NOT NULL AND state <> 'called-off' AND license_id IN ({marks})"
         ),
         format!(
-            "UPDATE transfer SET to_container = $1, to_serial = $2, changed_at = $3 WHERE to_container = $4 \
-             AND state IN ('departing', 'departed') AND license_id IN ({marks})"
+            "UPDATE transfer SET to_container = $1, to_serial = $2, changed_at = $3, \
+             state = CASE WHEN state = 'arriving' THEN 'arrived' ELSE state END WHERE to_container = $4 \
+             AND (state IN ('departing', 'departed') OR (state IN ('arriving', 'arrived') AND lend_until IS NOT NULL)) \
+             AND license_id IN ({marks})"
         ),
         format!(
             "UPDATE allocation SET container_id = $1, serial = $2, changed_at = $3 WHERE container_id = $4 \

@@ -24,7 +24,13 @@ use crate::{
     ids,
 };
 
-/// Seats that wait for their new container end with a license that the vendor takes back.
+/// Whether a part needs no update and no proof to end: it lies in no container, or in one that is blocked.
+const fn ends_at_once(state: AllocationState) -> bool {
+    matches!(state, AllocationState::Awaited | AllocationState::Lost)
+}
+
+/// Seats that wait for their new container, or for a replacement of a lost one, end with a license that the vendor takes
+/// back.
 pub(super) async fn settle_awaited(
     tx: &mut Tx,
     request: &PlanRequest,
@@ -35,16 +41,15 @@ pub(super) async fn settle_awaited(
         return Ok(sold);
     };
     let waits = |one: &Sold| {
-        licenses.contains(&one.license.id)
-            && one.license.allocations.iter().any(|part| part.state == AllocationState::Awaited)
+        licenses.contains(&one.license.id) && one.license.allocations.iter().any(|part| ends_at_once(part.state))
     };
     if !sold.iter().any(waits) {
         return Ok(sold);
     }
     let holders = holders(tx, &sold).await?;
-    let (mut parts, mut transfers) = (Vec::new(), Vec::new());
+    let (mut parts, mut lost, mut transfers) = (Vec::new(), Vec::new(), Vec::new());
     for license in sold.iter_mut().map(|one| &mut one.license).filter(|license| licenses.contains(&license.id)) {
-        for part in license.allocations.iter_mut().filter(|part| part.state == AllocationState::Awaited) {
+        for part in license.allocations.iter_mut().filter(|part| ends_at_once(part.state)) {
             if let Some(planned) = part.planned {
                 let kept = holders.get(&planned.by).is_none_or(|holder| holder.state != ReservationState::Reserved);
                 if kept {
@@ -58,12 +63,18 @@ pub(super) async fn settle_awaited(
                     .await?;
                 part.planned = None;
             }
-            part.state = AllocationState::Ended;
-            parts.push(part.id);
-            transfers.extend(part.transfer);
+            if part.state == AllocationState::Lost {
+                part.state = AllocationState::WrittenOff;
+                lost.push(part.id);
+            } else {
+                part.state = AllocationState::Ended;
+                parts.push(part.id);
+                transfers.extend(part.transfer);
+            }
         }
     }
-    end_parts(tx, &parts, moment.now).await?;
+    end_parts(tx, &parts, AllocationState::Ended, moment.now).await?;
+    end_parts(tx, &lost, AllocationState::WrittenOff, moment.now).await?;
     let ended = transfer::call_off(tx, &transfers, moment.now).await?;
     let mut events = Vec::new();
     for transfer in &ended {

@@ -5,6 +5,7 @@ mod catalogue;
 mod expiry;
 mod histories;
 mod life;
+mod lost;
 mod orders;
 mod plans;
 mod quantities;

@@ -67,7 +67,7 @@ pub(crate) struct List {
     container: String,
 
     /// Only those in this state
-    #[arg(long, value_name = "STATE", value_parser = ["available", "collected", "confirmed", "returning", "withdrawn", "merged"])]
+    #[arg(long, value_name = "STATE", value_parser = ["available", "collected", "confirmed", "returning", "withdrawn", "merged", "lost"])]
     state: Option<String>,
 }
 
@@ -100,6 +100,7 @@ fn state_number(name: Option<&str>) -> i32 {
         Some("returning") => LicenseState::Returning,
         Some("withdrawn") => LicenseState::Withdrawn,
         Some("merged") => LicenseState::Merged,
+        Some("lost") => LicenseState::Lost,
         _ => LicenseState::Unspecified,
     };
     state.into()

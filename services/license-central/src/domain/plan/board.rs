@@ -211,7 +211,7 @@ impl<'a> Board<'a> {
 }
 
 /// The plans that hold a part and have issued nothing yet.
-pub(super) fn holding(part: &Allocation) -> impl Iterator<Item = ActivationId> + use<> {
+pub fn holding(part: &Allocation) -> impl Iterator<Item = ActivationId> + use<> {
     let putting = (part.state == AllocationState::Reserved).then_some(part.activation);
     putting.into_iter().chain(part.planned.map(|planned| planned.by))
 }

@@ -59,7 +59,7 @@ impl Board<'_> {
         self.not_being_issued(at)?;
         let here = self.situation.place.id.clone();
         let sold = &self.sold[at].license;
-        let held = |part: &&Allocation| part.state.may_be_in_container();
+        let held = |part: &&Allocation| part.state.may_be_in_container() && part.state != AllocationState::Lost;
         if let Some(part) = sold.allocations.iter().filter(held).find(|part| part.container != here) {
             return Err(Problem::new(
                 ErrorCode::WrongState,

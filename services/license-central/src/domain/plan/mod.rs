@@ -8,6 +8,7 @@ mod activate;
 mod board;
 mod entry;
 mod leave;
+mod lost;
 mod renew;
 mod replace;
 mod request;
@@ -22,7 +23,8 @@ use lictor_licensing::{
     id::{ActivationId, AllocationId, LicenseId},
 };
 
-pub use board::{Board, Holder, Situation};
+pub use board::{Board, Holder, Situation, holding};
+pub use lost::{GoesBack, lose_awaited, written_off_by};
 pub use request::{Departure, Pick, Place, PlanRequest, Purpose};
 pub use step::{Fact, Outcome, Stepping};
 

@@ -49,7 +49,11 @@ impl Board<'_> {
     fn replace_one(&mut self, at: usize, lost_serial: &str, by_hand: bool) -> Result<(), Problem> {
         let license = &self.sold[at].license;
         let id = license.id;
-        license.policy.replacement.allows(license.replaced_at, by_hand, self.situation.now)?;
+        // One lost container counts once, however many steps it takes to empty it.
+        let counted = |part: &Allocation| license.replaced_for.as_ref() == Some(&part.container);
+        let again = license.allocations.iter().filter(|part| is_lost(part, lost_serial)).all(counted);
+        let last = license.replaced_at.filter(|_| !again);
+        license.policy.replacement.allows(last, by_hand, self.situation.now)?;
         self.undisturbed(at)?;
         self.may_live_here(at)?;
         let lost: Vec<Allocation> =

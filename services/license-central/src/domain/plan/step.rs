@@ -78,13 +78,36 @@ impl Stepping<'_> {
                     continue;
                 }
                 part.state = part.state.commit()?;
-                touch(&mut touched, part).comes_in = true;
                 if part.subscription.is_some() {
                     license.remaining = None;
+                }
+                if is_doomed(part) {
+                    part.state = part.state.lose()?;
+                    outcome.facts.push(super::lost::lost(part));
+                } else {
+                    touch(&mut touched, part).comes_in = true;
                 }
             }
             let Some(planned) = part.planned.filter(|planned| planned.by == self.by) else { continue };
             part.planned = None;
+            if part.state == AllocationState::Lost && planned.intent != Intent::WrittenOff {
+                // The container was blocked while this was being issued: nobody will see what became of it there.
+                match planned.intent {
+                    Intent::Renewed => part.expires_at = planned.end,
+                    Intent::Withdrawn => {
+                        part.state = part.state.write_off()?;
+                        part.withdrawn = Some((self.by, Intent::Withdrawn));
+                        outcome.withdrawn |= license.withdrawn_at.is_none();
+                        license.withdrawn_at = license.withdrawn_at.or(Some(self.now));
+                    }
+                    Intent::Merged => {
+                        part.state = part.state.write_off()?;
+                        license.merged_into = part.merges_into;
+                    }
+                    _ => {}
+                }
+                continue;
+            }
             match planned.intent {
                 Intent::Renewed => {
                     part.expires_at = planned.end;
@@ -95,16 +118,27 @@ impl Stepping<'_> {
                     part.state = part.state.commit()?;
                     part.activation = self.by;
                     part.expires_at = planned.end;
-                    touch(&mut touched, part).comes_in = true;
                     if part.subscription.is_some() {
                         license.remaining = None;
                     }
+                    if is_doomed(part) {
+                        part.state = part.state.lose()?;
+                        outcome.facts.push(super::lost::lost(part));
+                        continue;
+                    }
+                    touch(&mut touched, part).comes_in = true;
                 }
                 Intent::WrittenOff => {
+                    if part.state != AllocationState::Lost {
+                        outcome.facts.push(fact_of("written-off", part, "the container was lost and blocked"));
+                    }
                     part.state = part.state.write_off()?;
                     part.withdrawn = Some((self.by, Intent::WrittenOff));
-                    license.replaced_at = Some(self.now);
-                    outcome.facts.push(written_off(part));
+                    // One lost container counts once, however many steps it takes to empty it.
+                    if license.replaced_for.as_ref() != Some(&part.container) {
+                        license.replaced_at = Some(self.now);
+                        license.replaced_for = Some(part.container.clone());
+                    }
                 }
                 intent => {
                     if planned.seats < part.quantity {
@@ -165,6 +199,10 @@ impl Stepping<'_> {
             }
             let Some((_, intent)) = part.withdrawn.filter(|(by, _)| *by == self.by) else { continue };
             if part.state != AllocationState::Returning {
+                continue;
+            }
+            if intent == Intent::Departed && self.departs.is_none() {
+                // Borrowed seats of a lost container: they go back by date, and not by the proof of its replacement.
                 continue;
             }
             if part.planned.is_some() {
@@ -262,15 +300,21 @@ fn merged(part: &Allocation, carrier: &str) -> Fact {
     }
 }
 
-fn written_off(part: &Allocation) -> Fact {
+/// What the history says of one part.
+pub(super) fn fact_of(what: &'static str, part: &Allocation, why: &str) -> Fact {
     Fact {
-        what: "written-off",
+        what,
         container: part.container.clone(),
         serial: part.serial.clone(),
         quantity: part.quantity,
         expires_at: part.expires_at,
-        why: "the container was lost and blocked".to_owned(),
+        why: why.to_owned(),
     }
+}
+
+/// Whether the container that a part is on its way into was lost meanwhile.
+fn is_doomed(part: &Allocation) -> bool {
+    matches!(part.withdrawn, Some((_, Intent::WrittenOff)))
 }
 
 fn wrong_step(wrong: &WrongStep) -> Problem {

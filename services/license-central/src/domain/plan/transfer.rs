@@ -204,7 +204,10 @@ impl Board<'_> {
         } else {
             let license = &self.sold[at].license;
             let first = || renewal::first_end(&license.policy, license.renewal_cancelled_at, self.situation.now);
-            self.end_here(at).unwrap_or_else(first)
+            // The end of a loan is none of own seats, which may meet it here when both were on their way at once.
+            let own = |part: &&Allocation| part.state.is_issued() && part.loan.is_none();
+            let joined = self.parts_here(at).filter(|_| lend_until.is_none()).find(own);
+            joined.map_or_else(first, |part| part.expires_at)
         };
         Ok(earlier(earlier(own, lend_until), self.sold[at].item.options().expiration_time))
     }
