@@ -4,10 +4,13 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use lictor_licensing::binding::ContainerKind;
+use lictor_test_support::device::Device;
 use lictor_test_support::fleet::{FIRM_CODE, Fleet, Service};
 use lictor_test_support::programs::{self, Answer};
 use lictor_test_support::vendor::EDITOR;
 use lictor_test_support::wait;
+use serde_json::json;
 
 /// The error of a failed verb: exit code, one sentence, a next step.
 fn refuses(fleet: &Fleet, arguments: &[&str], code: i32, name: &str) -> anyhow::Result<()> {
@@ -29,13 +32,16 @@ fn bad_input_is_refused_with_one_sentence_and_changes_nothing() -> anyhow::Resul
     fleet.ok(&["server", "context", "-o", "empty.rac"])?;
     fleet.ok(&["activate", &ticket])?;
     wait::until("the licence is confirmed", || Ok((fleet.state_of(&license)? == "confirmed").then_some(())))?;
-    let before = fleet.ok(&["server", "list"])?;
 
     // Tickets.
     refuses(&fleet, &["activate", "00000-00000-00000-00000-00000"], 4, "ticket_unknown")
         .or_else(|_| refuses(&fleet, &["activate", "00000-00000-00000-00000-00000"], 2, "invalid_argument"))?;
-    let spent = fleet.run(&["activate", &ticket, "--context", "empty.rac", "-o", "spent.rau"])?;
-    ensure!(spent.code == 5, "a spent ticket is a conflict: {spent:?}");
+    // A spent ticket in its own container is the activation that spent it, and its file again: it changes nothing.
+    let again = fleet.ok(&["activate", &ticket, "--context", "empty.rac", "-o", "spent.rau"])?;
+    ensure!(again["state"] == "confirmed" && again["serial"] == json!(serial), "{again}");
+    let late = fleet.ok(&["server", "import", "spent.rau"])?;
+    ensure!(late["applied"] == 0, "{late}");
+    let before = fleet.ok(&["server", "list"])?;
 
     // Files in the wrong state and place.
     fleet.ok(&["push", "create", "--container", &serial, "--ticket", &fleet.order("reports")?.0, "-o", "good.rau"])?;
@@ -72,8 +78,16 @@ fn bad_input_is_refused_with_one_sentence_and_changes_nothing() -> anyhow::Resul
     ensure!(foreign.code == 4, "wrong firm code: {foreign:?}");
 
     let after = fleet.ok(&["server", "list"])?;
-    ensure!(before == after, "bad input changed the container:\n{before}\n{after}");
+    // The licence server's proven time goes on by itself.
+    ensure!(before["containers"] == after["containers"], "bad input changed the container:\n{before}\n{after}");
     fleet.ok(&["server", "import", "good.rau"])?;
+
+    // A spent ticket has nothing for another container.
+    let other = Device::new(2, ContainerKind::Folder, &fleet.root()?).context()?;
+    fs::write(fleet.path("other.rac"), other)?;
+    let spent = fleet.run(&["activate", &ticket, "--context", "other.rac", "-o", "other.rau"])?;
+    ensure!(spent.code == 5, "a spent ticket is a conflict: {spent:?}");
+    ensure!(!fleet.path("other.rau").exists(), "a refused activation writes no file");
     Ok(())
 }
 

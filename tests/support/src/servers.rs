@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -298,9 +300,26 @@ fn find(program: &str) -> anyhow::Result<PathBuf> {
         })
 }
 
-/// A port that nobody listens on now. Two runs that ask at the same instant may still collide; the loser says so.
+/// Where free ports are looked for: below those that the kernel hands out by itself, so that no connection takes one away
+/// between the choice and its use.
+const PORTS: Range<u16> = 10_000..20_000;
+
+/// A port that nobody listens on now and that nobody else of this process gets. Runs beside this one begin elsewhere; two
+/// that choose the same at the same instant may still collide, and the loser says so.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    /// How far apart two processes begin whose ids follow each other.
+    const APART: u32 = 97;
+    let count = PORTS.end - PORTS.start;
+    let first = u16::try_from(std::process::id().wrapping_mul(APART) % u32::from(count))?;
+    for _ in 0..count {
+        let place = (first + NEXT.fetch_add(1, Ordering::Relaxed) % count) % count;
+        let port = PORTS.start + place;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free in {PORTS:?}")
 }
 
 /// Whom a server runs as: itself, or a system user when the tests run as root.
