@@ -13,7 +13,6 @@ use crate::{
         purpose::{Container, Departure, Pick, Purpose},
         saga::{Asked, SCHEDULER, Saga},
         schedule,
-        state::State,
     },
     failure::Failure,
     ids,
@@ -73,21 +72,17 @@ impl Runner {
         Ok(begun)
     }
 
-    /// The name under which it can be begun: its own, or one of today when what went before was refused. Nothing while
-    /// there is one that goes on.
+    /// The name under which it can be begun: its own, or one of today when what went before was refused or did not help.
+    /// Nothing while there is one that goes on.
     async fn free_name(&self, name: String) -> Result<Option<String>, Failure> {
-        let now = self.clock.now();
-        let Some(before) = self.store.by_request(SCHEDULER, &name).await? else {
+        let Some(before) = self.store.newest_attempt(SCHEDULER, &name).await? else {
             return Ok(Some(name));
         };
-        if before.state != State::Refused {
+        // Done, and due all the same: its container was replaced before it could prove anything, as an example.
+        if !before.state.is_settled() {
             return Ok(None);
         }
-        let Some(again) = schedule::again(&name, before.created_at, now) else {
-            return Ok(None);
-        };
-        let today = self.store.by_request(SCHEDULER, &again).await?;
-        Ok(today.is_none().then_some(again))
+        Ok(schedule::again(&name, before.created_at, self.clock.now()))
     }
 
     fn fresh(&self, purpose: Purpose, name: &str, traceparent: Option<String>) -> Saga {
@@ -131,7 +126,7 @@ impl Runner {
     }
 
     /// A container that the generator knows.
-    async fn known(&self, firm: u32, id: String) -> Result<Container, Failure> {
+    pub(super) async fn known(&self, firm: u32, id: String) -> Result<Container, Failure> {
         let found = self.peers.container(firm, id).await?;
         let kind = super::peers::domain_kind(found.kind());
         Ok(Container { id: found.container_id, serial: found.serial, kind, virtual_machine: found.virtual_machine })

@@ -60,6 +60,7 @@ fn moved(saga: &Saga, to: State) -> Result<Saga, Failure> {
 
 impl Runner {
     pub(super) async fn plan(&self, saga: &Saga, carried: &mut Carried) -> Result<Next, Failure> {
+        let saga = &self.aimed(saga).await?;
         let Some(question) = plan::question(saga) else {
             if let Purpose::Rebase { by_hand, .. } = saga.purpose {
                 self.peers.note_rebase(saga, by_hand).await?;
@@ -75,6 +76,18 @@ impl Runner {
         let plan::Planned { next, begins } = plan::planned(saga, &answer, self.clock.now())?;
         carried.plan = Some(answer);
         Ok(Next { saga: next, begins })
+    }
+
+    /// An arrival goes where its transfer goes now: the container that it began for may have been replaced since.
+    async fn aimed(&self, saga: &Saga) -> Result<Saga, Failure> {
+        let Purpose::Arrive { transfer } = saga.purpose else {
+            return Ok(saga.clone());
+        };
+        let target = self.peers.transfer(transfer).await?.to_container_id;
+        if saga.container.as_ref().is_some_and(|container| container.id == target) {
+            return Ok(saga.clone());
+        }
+        Ok(Saga { container: Some(self.known(saga.firm, target).await?), ..saga.clone() })
     }
 
     /// A refused arrival ends when its transfer has: what arrived, or is to arrive no more, needs nobody who looks.

@@ -48,6 +48,19 @@ impl Store {
         found.as_ref().map(row::saga).transpose()
     }
 
+    /// The newest attempt at what a caller asked for under this name or, after a refusal, under `name@…`.
+    pub async fn newest_attempt(&self, caller: &str, name: &str) -> Result<Option<Saga>, StorageError> {
+        let found = sqlx::query(select(
+            "WHERE caller = $1 AND (request_id = $2 OR request_id LIKE $3) ORDER BY created_at DESC LIMIT 1",
+        ))
+        .bind(caller.to_owned())
+        .bind(name.to_owned())
+        .bind(format!("{name}@%"))
+        .fetch_optional(self.db.pool())
+        .await?;
+        found.as_ref().map(row::saga).transpose()
+    }
+
     /// All that one caller began, oldest first; at most 1000.
     pub async fn of_caller(&self, caller: &str) -> Result<Vec<Saga>, StorageError> {
         let rows = sqlx::query(select("WHERE caller = $1 ORDER BY activation_id LIMIT 1000"))

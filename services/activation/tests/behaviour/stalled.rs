@@ -37,13 +37,8 @@ async fn in_an_unknown_container(world: &World, device: &Device) -> (String, Iss
     let plan = central.plan(request).await.expect("planned").into_inner();
     central.keep_reservation(KeepReservationRequest { activation_id: id.clone() }).await.expect("kept");
     central.commit(CommitRequest { activation_id: id.clone(), counter: 1 }).await.expect("committed");
-    let missing = IssueUpdateRequest {
-        reference: id,
-        firm_code: FIRM,
-        container_id: device.id(),
-        changes: plan.changes,
-        ..IssueUpdateRequest::default()
-    };
+    let missing =
+        IssueUpdateRequest { reference: id, firm_code: FIRM, container_id: device.id(), changes: plan.changes };
     (ticket.licenses[0].license_id.clone(), missing)
 }
 

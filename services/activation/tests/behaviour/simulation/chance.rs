@@ -6,14 +6,13 @@ pub(super) struct Chance(u64);
 
 impl Chance {
     pub(super) const fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed first: seeds one after the other must not give one sequence, shifted.
+        Self(mixed(seed ^ 0xd1b5_4a32_d192_ed03))
     }
 
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mixed(self.0)
     }
 
     /// 0 to `end` - 1.
@@ -30,4 +29,10 @@ impl Chance {
     pub(super) fn other(&mut self, not: usize, end: usize) -> usize {
         (not + 1 + self.below(end - 1)) % end
     }
+}
+
+const fn mixed(bits: u64) -> u64 {
+    let once = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let twice = (once ^ (once >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    twice ^ (twice >> 31)
 }

@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use lictor_api::types::v1::LicenseState;
+use lictor_activation::{domain::state::State, store::Wanted};
+use lictor_api::{
+    activation::v1::ActivationKind,
+    central::v1::{ListTransfersRequest, Transfer, TransferState, license_service_client::LicenseServiceClient},
+    types::v1::LicenseState,
+};
+use lictor_auth::Role;
 use lictor_clock::Clock as _;
 
 use super::town::Town;
+use crate::world::FIRM;
 
 /// Rounds of delivery after which everything must have come to rest.
 const ROUNDS: u32 = 40;
@@ -49,12 +56,43 @@ impl Town {
                 self.nothing_is_doubled("a delivery").await;
             }
             self.front.take_proofs().await;
+            // What goes to a container that was given up is tried again day after day, until somebody decides.
+            let lost = |serial: &str| self.places.iter().any(|place| place.lost && place.device.serial == serial);
             let open = self.front.open().await;
-            if quiet && open.is_empty() && round > 14 {
+            let open = open.iter().any(|saga| saga.kind() != ActivationKind::Arrive || !lost(&saga.serial));
+            if quiet && !open && round > 14 {
                 return;
             }
         }
         panic!("never at rest: {:?}; {}", self.front.open().await, self.told());
+    }
+
+    /// Sagas that were refused, and why: for the one who looks at a failed run.
+    async fn print_refusals(&self) {
+        let wanted = Wanted { firm: FIRM, all: true, after: None, limit: 1_000 };
+        for saga in self.front.runner.store().list(&wanted).await.expect("a store") {
+            if saga.state != State::Confirmed {
+                let serial = saga.container.as_ref().map_or("", |container| &container.serial);
+                eprintln!("{} {} of {} in {serial}: {:?}", saga.kind(), saga.state, saga.request_id, saga.problem);
+            }
+        }
+        for transfer in self.transfers().await {
+            eprintln!("{transfer:?}");
+        }
+    }
+
+    async fn transfers(&self) -> Vec<Transfer> {
+        let mut licenses = LicenseServiceClient::new(self.world.vendor.central(&[Role::Support]));
+        let request = ListTransfersRequest { firm_code: FIRM, ..ListTransfersRequest::default() };
+        licenses.list_transfers(request).await.expect("transfers").into_inner().transfers
+    }
+
+    /// Seats that left for a container which was then given up as lost: they wait, and support sees where.
+    async fn waiting(&self, license: &str) -> u32 {
+        let lost = |serial: &str| self.places.iter().any(|place| place.lost && place.device.serial == serial);
+        let transfers = self.transfers().await.into_iter().filter(|transfer| transfer.license_id == license);
+        let waiting = transfers.filter(|it| it.state() == TransferState::Departed && lost(&it.to_serial));
+        waiting.map(|transfer| transfer.quantity).sum()
     }
 
     pub(super) async fn nothing_is_lost(&self) {
@@ -66,7 +104,11 @@ impl Town {
                 continue;
             }
             assert!(!sold.withdrawn, "a withdrawal was forgotten: {license:?}; {}", self.told());
-            assert_eq!(usable + license.available, sold.seats, "{license:?}; {}", self.told());
+            let there = usable + license.available + self.waiting(&sold.license).await;
+            if there != sold.seats {
+                self.print_refusals().await;
+            }
+            assert_eq!(there, sold.seats, "{license:?}; {}", self.told());
         }
     }
 }

@@ -18,7 +18,7 @@ use town::Town;
 use crate::world::on_each_engine;
 
 /// Steps of one run.
-const STEPS: u32 = 70;
+const STEPS: u32 = 120;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

@@ -70,6 +70,10 @@ impl Town {
         for _ in 0..CONTAINERS {
             town.another_container().await;
         }
+        for (place, sold, seats) in [(0, 0, 4), (1, 0, 3), (2, 1, 6)] {
+            let Sold { ticket, .. } = &town.sold[sold];
+            town.front.put_in(&mut town.places[place].device, ticket, seats).await;
+        }
         town
     }
 
@@ -102,15 +106,15 @@ impl Town {
             self.process_that_dies().await;
         }
         let name = match self.chance.below(20) {
-            0..=2 => self.wish_to_activate().await,
-            3..=6 => self.wish_to_transfer().await,
+            0..=1 => self.wish_to_activate().await,
+            2..=6 => self.wish_to_transfer().await,
             7 => self.wish_to_give_back().await,
             8 => self.wish_to_end_a_loan().await,
             9 => self.wish_to_replace().await,
             10 => self.wish_to_withdraw().await,
-            11..=14 => self.file_arrives(),
-            15..=17 => self.receipt_arrives().await,
-            18 => self.file_is_fetched().await,
+            11..=13 => self.file_arrives(),
+            14..=16 => self.receipt_arrives().await,
+            17..=18 => self.file_is_fetched().await,
             _ => self.time_passes().await,
         };
         self.count(name);
@@ -139,12 +143,13 @@ impl Town {
     }
 
     fn file_arrives(&mut self) -> &'static str {
-        let used = self.used();
-        let place = used[self.chance.below(used.len())];
-        let files = self.places[place].files.len();
-        if files == 0 {
+        let with_files: Vec<usize> =
+            self.used().into_iter().filter(|place| !self.places[*place].files.is_empty()).collect();
+        if with_files.is_empty() {
             return "no file";
         }
+        let place = with_files[self.chance.below(with_files.len())];
+        let files = self.places[place].files.len();
         // Any of them, the newest or one that was put aside long ago; it may come again.
         let file = self.places[place].files[self.chance.below(files)].clone();
         match self.places[place].device.try_import(&file) {

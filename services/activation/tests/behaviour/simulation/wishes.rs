@@ -30,8 +30,26 @@ impl Town {
         (place, sold, u32::try_from(seats).unwrap_or(0))
     }
 
+    /// The same, mostly where some of it lies.
+    fn some_there(&mut self) -> (usize, usize, u32) {
+        let now = self.world.vendor.clock.now();
+        let mut held = Vec::new();
+        for place in self.used() {
+            for (at, sold) in self.sold.iter().enumerate() {
+                let seats = self.places[place].device.seats(&sold.license, now);
+                held.extend((seats > 0).then_some((place, at, seats)));
+            }
+        }
+        if held.is_empty() || self.chance.once_in(6) {
+            return self.some();
+        }
+        let (place, sold, most) = held[self.chance.below(held.len())];
+        let seats = if self.chance.once_in(3) { 0 } else { 1 + self.chance.below(most as usize) };
+        (place, sold, u32::try_from(seats).unwrap_or(0))
+    }
+
     fn keep(&mut self, place: usize, update: Vec<u8>) {
-        if !update.is_empty() && !self.chance.once_in(4) {
+        if !update.is_empty() && !self.chance.once_in(6) {
             self.places[place].files.push(update);
         }
     }
@@ -63,7 +81,7 @@ impl Town {
     }
 
     pub(super) async fn wish_to_transfer(&mut self) -> &'static str {
-        let (from, sold, seats) = self.some();
+        let (from, sold, seats) = self.some_there();
         let used = self.used();
         let at = used.iter().position(|place| *place == from).unwrap_or(0);
         let to = used[self.chance.other(at, used.len())];
@@ -120,7 +138,7 @@ impl Town {
     }
 
     pub(super) async fn wish_to_give_back(&mut self) -> &'static str {
-        let (place, sold, seats) = self.some();
+        let (place, sold, seats) = self.some_there();
         let context = self.front.fresh(&mut self.places[place].device).await;
         let id = self.request_id();
         match self.front.give_back(&id, &self.sold[sold].ticket, seats, context).await {
