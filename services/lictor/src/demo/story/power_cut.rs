@@ -83,6 +83,7 @@ async fn picture(world: &World) -> Story<Vec<Value>> {
         .into_iter()
         .flatten()
         .for_each(|entry| entry["free"] = Value::Null);
-    all.push(listed);
+    // The proven time goes on, and is noted now and then only.
+    all.push(listed["containers"].take());
     Ok(all)
 }
