@@ -131,16 +131,17 @@ impl Vendor {
         latest
     }
 
-    /// Waits a moment until the seats of a transfer have provably left.
+    /// Waits a moment until the seats of a transfer have provably left and wait for their new container to fetch them, so
+    /// that what the answer tells to do next can be done at once.
     pub(crate) async fn departed(&self, transfer: Transfer) -> Transfer {
         let mut latest = transfer;
         let wait = async {
-            while latest.state == "departing" {
+            while on_the_way(&latest) {
                 match self.transfer(&latest.transfer_id).await {
                     Ok(fresh) => latest = fresh,
                     Err(_) => break,
                 }
-                if latest.state == "departing" {
+                if on_the_way(&latest) {
                     tokio::time::sleep(SETTLE_STEP).await;
                 }
             }
@@ -153,6 +154,11 @@ impl Vendor {
     pub(crate) fn incomplete(&self) -> Failure {
         self.link.incomplete()
     }
+}
+
+/// Whether nothing can be fetched yet at the other end.
+fn on_the_way(transfer: &Transfer) -> bool {
+    matches!(transfer.state.as_str(), "departing" | "departed")
 }
 
 /// The two halves of an answer; a saga that is not that far says what it waits for.
