@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use lictor_licensing::binding::ContainerKind;
-use lictor_test_support::device::Device;
+use lictor_test_support::device::TestDevice;
 use lictor_test_support::fleet::{FIRM_CODE, Fleet, Service};
 use lictor_test_support::programs::{self, Answer};
 use lictor_test_support::vendor::EDITOR;
@@ -83,7 +83,7 @@ fn bad_input_is_refused_with_one_sentence_and_changes_nothing() -> anyhow::Resul
     fleet.ok(&["server", "import", "good.rau"])?;
 
     // A spent ticket has nothing for another container.
-    let other = Device::new(2, ContainerKind::Folder, &fleet.root()?).context()?;
+    let other = TestDevice::new(2, ContainerKind::Folder, &fleet.root()?).context();
     fs::write(fleet.path("other.rac"), other)?;
     let spent = fleet.run(&["activate", &ticket, "--context", "other.rac", "-o", "other.rau"])?;
     ensure!(spent.code == 5, "a spent ticket is a conflict: {spent:?}");

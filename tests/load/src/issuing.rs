@@ -18,7 +18,7 @@ use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::id::LicenseId;
 use lictor_runtime::client::ServiceChannel;
 use lictor_test_support::calls::Caller;
-use lictor_test_support::device::Device;
+use lictor_test_support::device::TestDevice;
 use lictor_test_support::fleet::{FIRM_CODE, Fleet, Service};
 use tokio::task::JoinSet;
 
@@ -96,8 +96,8 @@ impl Generator {
         let mut chains = Vec::new();
         for place in 0..CONTAINERS {
             let number = round * CONTAINERS + place + 1;
-            let mut device = Device::new(u32::try_from(number)?, ContainerKind::Folder, &root);
-            updates.clone().take_context(TakeContextRequest { context: device.context()? }).await?;
+            let mut device = TestDevice::new(u32::try_from(number)?, ContainerKind::Folder, &root);
+            updates.clone().take_context(TakeContextRequest { context: device.context() }).await?;
             let first = issue(&updates, &device.id(), number * 100, &item).await?;
             device.import(&first).map_err(|error| anyhow::anyhow!("{error}"))?;
             bytes = first.len();
@@ -182,11 +182,11 @@ impl Whole {
             };
             let order = orders.clone().create_order(request).await?.into_inner().order.context("an order")?;
             let ticket = order.tickets.into_iter().next().context("a ticket")?.ticket;
-            let mut device = Device::new(u32::try_from(number)?, ContainerKind::Folder, &root);
+            let mut device = TestDevice::new(u32::try_from(number)?, ContainerKind::Folder, &root);
             prepared.push(ActivateRequest {
                 request_id: format!("bench-activate-{number}"),
                 ticket,
-                context: device.context()?,
+                context: device.context(),
                 ..ActivateRequest::default()
             });
         }

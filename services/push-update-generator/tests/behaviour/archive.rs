@@ -18,24 +18,30 @@ use lictor_storage::{
     Database, Dialect,
     sqlx::{self, AssertSqlSafe, Row as _},
 };
+use lictor_test_support::device::TestDevice;
 
 use crate::{
     backup,
     crash::DieAt,
-    device::Device,
     world::{FIRM, World, add, code, firm, replace, request, withdraw, worlds},
 };
 
 /// What every reference was answered with.
 type Answers = BTreeMap<String, (String, Vec<Change>, Vec<u8>)>;
 
-async fn issue(world: &World, answers: &mut Answers, device: &Device, reference: &str, changes: Vec<Change>) -> Issued {
+async fn issue(
+    world: &World,
+    answers: &mut Answers,
+    device: &TestDevice,
+    reference: &str,
+    changes: Vec<Change>,
+) -> Issued {
     let issued = world.issue(device, reference, changes.clone()).await;
     answers.insert(reference.to_owned(), (device.id(), changes, issued.file.bytes.clone()));
     issued
 }
 
-fn key(device: &Device) -> ChainKey {
+fn key(device: &TestDevice) -> ChainKey {
     request(device, "look", vec![withdraw(0)]).key
 }
 
@@ -110,7 +116,7 @@ async fn a_restored_database_issues_nothing_until_the_archive_is_replayed() {
         let receipt = lost.import(&first.file.bytes).expect("an import");
         world.take(&receipt).await;
         let challenge = world.issuer.challenge(firm(FIRM)).await.expect("a challenge").0;
-        let asked = world.take(&old_lost.ask(challenge)).await;
+        let asked = world.take(&old_lost.fresh_context(challenge)).await;
         assert_eq!(asked.verdict, Verdict::RollbackSuspected);
         let rebased =
             world.issuer.rebase(&asked, "lost_back".to_owned(), "a backup".to_owned()).await.expect("a rebase");

@@ -6,14 +6,14 @@ use lictor_push_update_generator::{
     domain::request::{BlockRequest, Change},
     issue::Step,
 };
+use lictor_test_support::device::TestDevice;
 
 use crate::{
     crash::DieAt,
-    device::Device,
     world::{add, code, license, replace, request, withdraw, worlds},
 };
 
-fn block(device: &Device, reference: &str) -> BlockRequest {
+fn block(device: &TestDevice, reference: &str) -> BlockRequest {
     let key = request(device, "look", vec![withdraw(0)]).key;
     BlockRequest::new(reference.to_owned(), key, "lost in a train".to_owned()).expect("good form")
 }
@@ -35,7 +35,7 @@ async fn a_blocked_container_loses_everything_and_gets_withdrawals_only() {
         let refused = world.try_issue(&device, "act_2", vec![add(3)]).await;
         assert_eq!(code(refused.expect_err("blocked")), ErrorCode::WrongState);
         let challenge = world.issuer.challenge(crate::world::firm(crate::world::FIRM)).await.expect("a challenge").0;
-        let taken = world.take(&device.ask(challenge)).await;
+        let taken = world.take(&device.fresh_context(challenge)).await;
         assert!(taken.chain.as_ref().expect("known").blocked.is_some());
         let back = world.issuer.rebase(&taken, "back".to_owned(), String::new()).await;
         assert_eq!(code(back.expect_err("no way back")), ErrorCode::WrongState);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 use lictor_push_update_generator::domain::verdict::Verdict;
+use lictor_test_support::device::TestDevice;
 
 use crate::world::{World, add, request, worlds};
 
@@ -39,7 +40,7 @@ where
 async fn a_delivery_of_containers_is_taken_in_and_served_at_once() {
     worlds(async |world: World| {
         let mut devices: Vec<_> = (0..count()).map(|number| world.numbered(number)).collect();
-        let files: Vec<_> = devices.iter_mut().map(crate::device::Device::context).collect();
+        let files: Vec<_> = devices.iter_mut().map(TestDevice::context).collect();
         let taken = at_once(files.into_iter().map(|file| {
             let intake = world.intake.clone();
             async move { assert_eq!(intake.take(&file).await.expect("a context").verdict, Verdict::Ok) }

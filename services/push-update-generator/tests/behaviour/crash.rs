@@ -15,11 +15,9 @@ use lictor_push_update_generator::{
     store,
 };
 use lictor_storage::sqlx::{self, Row};
+use lictor_test_support::device::TestDevice;
 
-use crate::{
-    device::Device,
-    world::{World, add, license, request, worlds},
-};
+use crate::world::{World, add, license, request, worlds};
 
 /// Dies at the first time that a step is reached, and lives on afterwards.
 pub(crate) struct DieAt(Step, AtomicUsize);
@@ -85,7 +83,7 @@ async fn a_crash_at_any_step_leads_to_the_same_bytes() {
     .await;
 }
 
-async fn crash_and_go_on(world: &World, mut device: Device, step: Step, reference: &str) {
+async fn crash_and_go_on(world: &World, mut device: TestDevice, step: Step, reference: &str) {
     let dying = world.restarted(Some(DieAt::first(step))).await;
     let died = dying.try_issue(&device, reference, vec![add(1)]).await;
     assert!(matches!(died, Err(Failure::Stopped(at)) if at == step), "{step:?}");

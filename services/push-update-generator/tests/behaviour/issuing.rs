@@ -10,11 +10,9 @@ use lictor_licensing::{
     id::ProductCode,
 };
 use lictor_push_update_generator::{domain::request::Change, store};
+use lictor_test_support::device::TestDevice;
 
-use crate::{
-    device::Device,
-    world::{FOLDER, World, add, add_bound, code, license, request, withdraw, worlds},
-};
+use crate::world::{FOLDER, World, add, add_bound, code, license, request, withdraw, worlds};
 
 #[tokio::test]
 async fn a_license_goes_in_and_is_confirmed_by_the_receipt() {
@@ -133,7 +131,7 @@ async fn what_the_container_would_refuse_is_refused_before_anything_is_reserved(
 #[tokio::test]
 async fn bindings_decide_about_folders_and_virtual_machines() {
     worlds(async |world| {
-        let mut folder = Device::new(3, ContainerKind::Folder, &world.root);
+        let mut folder = TestDevice::new(3, ContainerKind::Folder, &world.root);
         world.take(&folder.context()).await;
         let plain = world.try_issue(&folder, "act_1", vec![add(1)]).await;
         assert_eq!(code(plain.expect_err("no folder")), ErrorCode::BindingForbidden);

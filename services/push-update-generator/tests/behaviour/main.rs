@@ -6,7 +6,6 @@ mod block;
 mod bulk;
 mod contexts;
 mod crash;
-mod device;
 mod issuing;
 mod rebase;
 mod rotation;

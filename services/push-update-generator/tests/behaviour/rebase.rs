@@ -11,10 +11,10 @@ use lictor_push_update_generator::{
     take::Taken,
 };
 use lictor_signing::{Envelope, TimeStatement};
+use lictor_test_support::device::TestDevice;
 
 use crate::{
     crash::DieAt,
-    device::Device,
     world::{FIRM, World, add, code, firm, license, withdraw, worlds},
 };
 
@@ -22,9 +22,9 @@ async fn challenge(world: &World) -> [u8; 32] {
     world.issuer.challenge(firm(FIRM)).await.expect("a challenge").0
 }
 
-async fn asked(world: &World, device: &mut Device) -> Taken {
+async fn asked(world: &World, device: &mut TestDevice) -> Taken {
     let challenge = challenge(world).await;
-    world.take(&device.ask(challenge)).await
+    world.take(&device.fresh_context(challenge)).await
 }
 
 async fn rebase(world: &World, taken: &Taken, reference: &str) -> Result<Rebased, Failure> {
@@ -32,7 +32,7 @@ async fn rebase(world: &World, taken: &Taken, reference: &str) -> Result<Rebased
 }
 
 /// A container that holds license 1, and what it was before.
-async fn set_back(world: &World) -> (Device, Device) {
+async fn set_back(world: &World) -> (TestDevice, TestDevice) {
     let mut device = world.known_device(1).await;
     let backup = device.clone();
     let issued = world.issue(&device, "act_1", vec![add(1)]).await;
@@ -123,7 +123,7 @@ async fn a_challenge_is_good_for_one_rebase_and_for_seven_days() {
         let plain = world.take(&restored.context()).await;
         assert!(!plain.fresh);
         assert_eq!(code(rebase(&world, &plain, "back_0").await.expect_err("no challenge")), ErrorCode::WrongState);
-        let invented = world.take(&restored.ask([7; 32])).await;
+        let invented = world.take(&restored.fresh_context([7; 32])).await;
         assert!(!invented.fresh);
         assert_eq!(code(rebase(&world, &invented, "back_0").await.expect_err("not ours")), ErrorCode::WrongState);
 
@@ -170,7 +170,7 @@ async fn a_context_written_after_a_later_proof_is_a_rollback() {
         let backup = device.clone();
         let first = world.issue(&device, "act_1", vec![add(1)]).await;
         // Written before the import, carried in after it: no more than old.
-        let waiting = device.ask(early);
+        let waiting = device.fresh_context(early);
         world.clock.advance(Duration::from_secs(60));
         let receipt = device.import(&first.file.bytes).expect("an import");
         world.take(&receipt).await;
@@ -181,7 +181,7 @@ async fn a_context_written_after_a_later_proof_is_a_rollback() {
         let late = challenge(&world).await;
         let mut restored = backup;
         restored.sequence = 0;
-        let taken = world.take(&restored.ask(late)).await;
+        let taken = world.take(&restored.fresh_context(late)).await;
         assert_eq!(taken.verdict, Verdict::RollbackSuspected);
         assert_eq!(taken.chain.expect("known").suspicions.to_string(), "rollback");
     })

@@ -26,12 +26,10 @@ use lictor_runtime::{
     client::{self, ServiceChannel},
 };
 use lictor_storage::DatabaseSettings;
+use lictor_test_support::device::TestDevice;
 use tonic::Code;
 
-use crate::{
-    device::Device,
-    world::{FOLDER, add_bound, license},
-};
+use crate::world::{FOLDER, add_bound, license};
 
 struct Service {
     running: Running,
@@ -111,7 +109,7 @@ async fn a_license_travels_over_the_wire() {
         .into_inner()
         .lif;
     let opened = lif::read(&lif).expect("a good file");
-    let mut device = Device::new(1, ContainerKind::Folder, &opened.root);
+    let mut device = TestDevice::new(1, ContainerKind::Folder, &opened.root);
 
     let mut updates = UpdateServiceClient::new(service.channel(&[Role::Service]));
     let context = device.context();

@@ -17,12 +17,10 @@ use lictor_push_update_generator::{
 use lictor_signing::{Role, TrustedRoot};
 use lictor_storage::testing::TestDatabase;
 use lictor_telemetry::Metrics;
+use lictor_test_support::device::TestDevice;
 use lictor_test_support::{softhsm::SoftHsm, wait};
 
-use crate::{
-    device::Device,
-    world::{add, code, firm, noon, request},
-};
+use crate::world::{add, code, firm, noon, request};
 
 const TOKEN_FIRM: u32 = 12;
 
@@ -45,7 +43,7 @@ async fn a_token_pulled_away_mid_request_leaves_nothing_half_issued_and_resumes_
     let database = TestDatabase::sqlite(MIGRATIONS).await;
     let issuer = issuer(&database, &hsm);
     let root = make(&issuer, &database).await;
-    let mut device = Device::new(1, ContainerKind::Machine, &root);
+    let mut device = TestDevice::new(1, ContainerKind::Machine, &root);
     Intake::new(issuer.clone()).take(&device.context()).await.expect("taken");
     let first = issuer.issue(&request(&device, "act_1", vec![add(1)])).await.expect("issued in the token");
     device.import(&first.file.bytes).expect("an import");

@@ -9,6 +9,7 @@ use lictor_licensing::{
 };
 use lictor_push_update_generator::{store, vendor::FirmName};
 use lictor_signing::{Role, TrustedRoot};
+use lictor_test_support::device::TestDevice;
 
 use crate::world::{FIRM, add, code, firm, worlds};
 
@@ -80,7 +81,7 @@ async fn the_keys_of_one_firm_never_speak_for_another() {
         let neighbour = Arc::new(TrustedRoot::trust(&stored[0].envelope).expect("a root document"));
         let mut ours = world.known_device(1).await;
         // The same container also holds a chain of the neighbour: chains of two firms never meet.
-        let mut theirs = crate::device::Device::new(1, ContainerKind::Machine, &neighbour);
+        let mut theirs = TestDevice::new(1, ContainerKind::Machine, &neighbour);
         world.take(&theirs.context()).await;
         let for_us = world.issue(&ours, "act_us", vec![add(1)]).await;
         let for_them = world.issue(&theirs, "act_them", vec![add(1)]).await;

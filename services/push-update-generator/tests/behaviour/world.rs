@@ -27,7 +27,7 @@ use lictor_signing::TrustedRoot;
 use lictor_storage::{Database, testing::TestDatabase};
 use lictor_telemetry::Metrics;
 
-use crate::device::Device;
+use lictor_test_support::device::TestDevice;
 
 pub(crate) const FIRM: u32 = 4711;
 
@@ -111,17 +111,18 @@ impl World {
         world
     }
 
-    pub(crate) fn device(&self, number: u8) -> Device {
-        Device::new(number, ContainerKind::Machine, &self.root)
+    pub(crate) fn device(&self, number: u8) -> TestDevice {
+        TestDevice::new(u32::from(number), ContainerKind::Machine, &self.root)
     }
 
     /// One of very many containers.
-    pub(crate) fn numbered(&self, number: usize) -> Device {
-        Device::seeded(0x1_0000 + number, ContainerKind::Machine, &self.root)
+    pub(crate) fn numbered(&self, number: usize) -> TestDevice {
+        let number = 0x1_0000 + u32::try_from(number).expect("not that many");
+        TestDevice::new(number, ContainerKind::Machine, &self.root)
     }
 
     /// A container that the vendor has seen.
-    pub(crate) async fn known_device(&self, number: u8) -> Device {
+    pub(crate) async fn known_device(&self, number: u8) -> TestDevice {
         let mut device = self.device(number);
         assert_eq!(self.take(&device.context()).await.verdict.name(), "ok");
         device
@@ -135,25 +136,25 @@ impl World {
         code(self.intake.take(file).await.expect_err("a context that is refused"))
     }
 
-    pub(crate) async fn issue(&self, device: &Device, reference: &str, changes: Vec<Change>) -> Issued {
+    pub(crate) async fn issue(&self, device: &TestDevice, reference: &str, changes: Vec<Change>) -> Issued {
         self.try_issue(device, reference, changes).await.expect("an issued segment")
     }
 
     pub(crate) async fn try_issue(
         &self,
-        device: &Device,
+        device: &TestDevice,
         reference: &str,
         changes: Vec<Change>,
     ) -> Result<Issued, Failure> {
         self.issuer.issue(&request(device, reference, changes)).await
     }
 
-    pub(crate) async fn pending(&self, device: &Device) -> Option<Vec<u8>> {
+    pub(crate) async fn pending(&self, device: &TestDevice) -> Option<Vec<u8>> {
         let chain = self.chain(device).await;
         self.issuer.pending(&chain).await.expect("pending updates").map(|file| file.bytes)
     }
 
-    pub(crate) async fn chain(&self, device: &Device) -> lictor_push_update_generator::domain::container::Chain {
+    pub(crate) async fn chain(&self, device: &TestDevice) -> lictor_push_update_generator::domain::container::Chain {
         let key = request(device, "look", vec![withdraw(0)]).key;
         store::container::find(&self.db, &key).await.expect("a database").expect("a known container")
     }
@@ -177,7 +178,7 @@ fn issuer(db: &Database, kept: Option<Database>, folder: &tempfile::TempDir, clo
     Issuer::new(db.clone(), archive, Keys::new(keys), clock, Counters::register(&Metrics::new()))
 }
 
-pub(crate) fn request(device: &Device, reference: &str, changes: Vec<Change>) -> IssueRequest {
+pub(crate) fn request(device: &TestDevice, reference: &str, changes: Vec<Change>) -> IssueRequest {
     IssueRequest::new(reference.to_owned(), device.root.firm_code(), &device.id(), changes).expect("a good form")
 }
 

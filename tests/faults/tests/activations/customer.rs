@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use lictor_licensing::binding::ContainerKind;
-use lictor_test_support::device::Device;
+use lictor_test_support::device::TestDevice;
 use lictor_test_support::wait;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -47,7 +47,7 @@ pub(crate) struct Customer {
 
 /// A container.
 struct Home {
-    device: Device,
+    device: TestDevice,
     known: bool,
 }
 
@@ -77,7 +77,7 @@ impl Customer {
 
     fn move_in(&self) -> anyhow::Result<Home> {
         let number = u32::try_from(self.story.devices.fetch_add(1, Ordering::SeqCst) + 1)?;
-        Ok(Home { device: Device::new(number, ContainerKind::Folder, &self.story.vendor.root), known: false })
+        Ok(Home { device: TestDevice::new(number, ContainerKind::Folder, &self.story.vendor.root), known: false })
     }
 
     fn request(&mut self) -> String {
@@ -97,7 +97,7 @@ impl Customer {
         let update = if home.known && self.chance(PUSHED) {
             story.vendor.push(&request, &home.device.serial, &sold.ticket).await?
         } else {
-            story.vendor.activate(&request, &sold.ticket, home.device.context()?).await?
+            story.vendor.activate(&request, &sold.ticket, home.device.context()).await?
         };
         home.known = true;
         self.ledger.insert(sold.license.clone(), BTreeMap::from([(home.device.serial.clone(), sold.seats)]));
@@ -129,7 +129,7 @@ impl Customer {
     async fn give_back_and_take_again(&mut self, home: &mut Home, sold: &Sold) -> anyhow::Result<()> {
         let story = Arc::clone(&self.story);
         let request = self.request();
-        let context = home.device.fresh_context(story.vendor.challenge().await?)?;
+        let context = home.device.fresh_context(story.vendor.challenge().await?);
         let update = story.vendor.give_back(&request, &sold.ticket, context).await?;
         self.import(home, &update).await?;
         ensure!(!home.device.holds(&sold.license), "{} was given back and is still there", sold.license);
@@ -139,7 +139,7 @@ impl Customer {
         )
         .await?;
         let request = self.request();
-        let update = story.vendor.activate(&request, &sold.ticket, home.device.context()?).await?;
+        let update = story.vendor.activate(&request, &sold.ticket, home.device.context()).await?;
         self.import(home, &update).await
     }
 
@@ -148,7 +148,7 @@ impl Customer {
         let story = Arc::clone(&self.story);
         let seats = self.random.random_range(1..=sold.seats);
         let request = self.request();
-        let context = home.device.fresh_context(story.vendor.challenge().await?)?;
+        let context = home.device.fresh_context(story.vendor.challenge().await?);
         let (transfer, update) = story.vendor.transfer(&request, sold, seats, context, &other.device.serial).await?;
         self.import(home, &update).await?;
         until("the seats are issued for the other container", async || {
