@@ -14,17 +14,26 @@
 //!
 //! SQLite runs always. PostgreSQL runs when `LICTOR_TEST_POSTGRES_URL` names a server on which the user may make
 //! schemas; otherwise the run says loudly that it was skipped.
+//!
+//! Migrating takes PostgreSQL most of a second, so a process does it once per list of migrations: on SQLite the migrated
+//! file is copied, on PostgreSQL the schema of a test that ended is emptied for the next one. So a handful of schemas
+//! stays behind on a server of one's own; `with-servers` takes its server along.
 
 use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use lictor_clock::Timestamp;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::{Database, DatabaseOptions, Migration, sqlite_url};
+use crate::{Database, DatabaseOptions, Migration, StorageError, sqlite_url};
 
 /// Where the tests' PostgreSQL server is.
 pub const POSTGRES_URL: &str = "LICTOR_TEST_POSTGRES_URL";
@@ -33,6 +42,20 @@ pub const POSTGRES_URL: &str = "LICTOR_TEST_POSTGRES_URL";
 const MADE_AT: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+/// Migrated SQLite files by their migrations.
+static FILES: LazyLock<Mutex<HashMap<u64, Arc<Vec<u8>>>>> = LazyLock::new(Mutex::default);
+/// PostgreSQL schemas whose test has ended.
+static SCHEMAS: Mutex<Vec<Schema>> = Mutex::new(Vec::new());
+
+/// A migrated schema on the tests' PostgreSQL server.
+#[derive(Debug)]
+struct Schema {
+    name: String,
+    /// Of its migrations.
+    kind: u64,
+    /// What the migrations themselves wrote: a table, its columns, its rows as JSON.
+    seeds: Vec<(String, String, String)>,
+}
 
 /// Runs `test` with a fresh, migrated database of each engine. Panics when a database cannot be made: a test without
 /// its database has not passed.
@@ -59,24 +82,60 @@ pub struct TestDatabase {
     /// Its schema, which a second pool needs on PostgreSQL.
     pub schema: String,
     folder: Option<PathBuf>,
+    reusable: Option<Schema>,
 }
 
 impl TestDatabase {
     /// A SQLite file in a folder of its own.
     pub async fn sqlite(migrations: &[Migration]) -> Self {
         let folder = make_folder();
-        let url = sqlite_url(&folder.join("test.db"));
-        let schema = "test".to_owned();
-        let db = open(&url, &schema, migrations).await;
-        Self { db, url, schema, folder: Some(folder) }
+        let (path, schema, kind) = (folder.join("test.db"), "test".to_owned(), kind_of(migrations));
+        let url = sqlite_url(&path);
+        let made = lock(&FILES).get(&kind).cloned();
+        let db = match made {
+            Some(bytes) => {
+                if let Err(error) = std::fs::write(&path, &*bytes) {
+                    panic!("the test database cannot be copied: {error}");
+                }
+                connect(&url, &schema).await
+            }
+            None => {
+                let db = open(&url, &schema, migrations).await;
+                if let Some(bytes) = whole_file(&db, &path).await {
+                    lock(&FILES).insert(kind, Arc::new(bytes));
+                }
+                db
+            }
+        };
+        Self { db, url, schema, folder: Some(folder), reusable: None }
     }
 
     /// A schema of its own on the tests' PostgreSQL server; nothing when there is no server.
     pub async fn postgres(migrations: &[Migration]) -> Option<Self> {
         let url = std::env::var(POSTGRES_URL).ok().filter(|url| !url.is_empty())?;
+        let kind = kind_of(migrations);
+        let spare = {
+            let mut spares = lock(&SCHEMAS);
+            let place = spares.iter().position(|spare| spare.kind == kind);
+            place.map(|place| spares.swap_remove(place))
+        };
+        if let Some(spare) = spare {
+            let (db, schema) = (connect(&url, &spare.name).await, spare.name.clone());
+            match spare.empty(&db).await {
+                Ok(()) => return Some(Self { db, url, schema, folder: None, reusable: Some(spare) }),
+                Err(error) => {
+                    eprintln!("left behind: schema {schema} cannot be emptied ({error})");
+                    db.close().await;
+                }
+            }
+        }
         let schema = unique_name();
         let db = open(&url, &schema, migrations).await;
-        Some(Self { db, url, schema, folder: None })
+        let reusable = match Schema::seeds(&db).await {
+            Ok(seeds) => Some(Schema { name: schema.clone(), kind, seeds }),
+            Err(error) => panic!("the new test database cannot be read: {error}"),
+        };
+        Some(Self { db, url, schema, folder: None, reusable })
     }
 
     /// A second pool on the same database, as another replica would have.
@@ -84,22 +143,90 @@ impl TestDatabase {
         connect(&self.url, &self.schema).await
     }
 
-    /// Closes and deletes it. A failed test leaves it for a look.
+    /// Closes it, and deletes it or keeps it for the next test. A failed test leaves it for a look.
     pub async fn remove(self) {
-        match &self.folder {
-            Some(folder) => {
-                self.db.close().await;
-                remove_folder(folder);
-            }
-            None => {
-                let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.schema);
-                if let Err(error) = sqlx::raw_sql(AssertSqlSafe(drop)).execute(self.db.pool()).await {
-                    eprintln!("left behind: schema {} ({error})", self.schema);
-                }
-                self.db.close().await;
-            }
+        self.db.close().await;
+        if let Some(folder) = &self.folder {
+            remove_folder(folder);
         }
+        lock(&SCHEMAS).extend(self.reusable);
     }
+}
+
+impl Schema {
+    async fn seeds(db: &Database) -> Result<Vec<(String, String, String)>, StorageError> {
+        let tables = sqlx::query(
+            "SELECT CAST(c.table_name AS TEXT), \
+             CAST(string_agg(quote_ident(c.column_name), ',' ORDER BY c.ordinal_position) AS TEXT) \
+             FROM information_schema.columns c JOIN information_schema.tables t \
+             ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.table_type = 'BASE TABLE' \
+             WHERE c.table_schema = current_schema() AND c.is_generated = 'NEVER' \
+             AND c.table_name <> 'schema_migration' GROUP BY c.table_name",
+        )
+        .fetch_all(db.pool())
+        .await?;
+        let mut seeds = Vec::new();
+        for row in tables {
+            let (table, columns): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let rows = format!("SELECT CAST(json_agg(row_to_json(t)) AS TEXT) FROM \"{table}\" t");
+            let rows: Option<String> = sqlx::query(AssertSqlSafe(rows)).fetch_one(db.pool()).await?.try_get(0)?;
+            seeds.extend(rows.map(|rows| (table, columns, rows)));
+        }
+        Ok(seeds)
+    }
+
+    /// Puts it back to what the migrations left. Triggers that refuse are asleep meanwhile, which takes a superuser.
+    async fn empty(&self, db: &Database) -> Result<(), StorageError> {
+        // What the test before left running must not write into this one.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+             WHERE application_name = $1 AND pid <> pg_backend_pid()",
+        )
+        .bind(format!("lictor_{}", self.name))
+        .fetch_all(db.pool())
+        .await?;
+        let mut tx = db.begin().await?;
+        sqlx::raw_sql(
+            "SET LOCAL session_replication_role = replica; \
+             DO $$ DECLARE one RECORD; BEGIN \
+             FOR one IN SELECT tablename AS name FROM pg_tables \
+             WHERE schemaname = current_schema() AND tablename <> 'schema_migration' \
+             LOOP EXECUTE format('DELETE FROM %I', one.name); END LOOP; \
+             FOR one IN SELECT sequencename AS name, start_value FROM pg_sequences \
+             WHERE schemaname = current_schema() \
+             LOOP PERFORM setval(quote_ident(one.name)::regclass, one.start_value, false); END LOOP; \
+             END $$",
+        )
+        .execute(tx.conn())
+        .await?;
+        for (table, columns, rows) in &self.seeds {
+            let fill = format!(
+                "INSERT INTO \"{table}\" ({columns}) OVERRIDING SYSTEM VALUE \
+                 SELECT {columns} FROM json_populate_recordset(NULL::\"{table}\", CAST($1 AS JSON))"
+            );
+            sqlx::query(AssertSqlSafe(fill)).bind(rows.clone()).execute(tx.conn()).await?;
+        }
+        tx.commit().await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kind_of(migrations: &[Migration]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for migration in migrations {
+        (migration.name, migration.postgres, migration.sqlite).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The bytes of a SQLite database with everything in its main file; nothing when somebody else works with it.
+async fn whole_file(db: &Database, path: &Path) -> Option<Vec<u8>> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(db.pool()).await.ok()?;
+    let busy: i64 = row.try_get(0).ok()?;
+    if busy == 0 { std::fs::read(path).ok() } else { None }
 }
 
 async fn open(url: &str, schema: &str, migrations: &[Migration]) -> Database {
