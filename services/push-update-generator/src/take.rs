@@ -11,7 +11,7 @@ use lictor_license_file::{
 };
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_signing::TrustedRoot;
-use lictor_storage::{StorageError, Tx, retry};
+use lictor_storage::{Tx, retry};
 
 use crate::{
     archive::End,
@@ -57,6 +57,8 @@ enum Attempt {
     Done(Option<Box<Chain>>, Verdict),
     /// Segments are on their way; they are finished first, so that the container cannot know more than the tables.
     InWork,
+    /// Another first context was faster; what it stored tells what this one is now.
+    Overtaken,
 }
 
 impl Intake {
@@ -93,6 +95,7 @@ impl Intake {
         loop {
             match retry(|| self.attempt(&visit)).await? {
                 Attempt::InWork => self.issuer.finish_chain(&visit.key).await.map(|_| ())?,
+                Attempt::Overtaken => {}
                 Attempt::Done(chain, verdict) => {
                     self.counters.context_taken(verdict);
                     return Ok(Taken { chain, context: visit.context, verdict, fresh: visit.asked_at.is_some() });
@@ -168,16 +171,9 @@ impl Intake {
             last_contact_at: now,
         };
         let version = chain.next_version();
-        match store::container::insert(&mut tx, &chain).await {
-            Ok(true) => {}
-            // Another context of the same container was faster.
-            Ok(false) => {
-                tx.rollback().await?;
-                return Ok(Attempt::InWork);
-            }
-            // Another container took the serial in this very moment.
-            Err(StorageError::Unique(_)) => return Err(serial_taken(&context.serial).into()),
-            Err(error) => return Err(error.into()),
+        if !store::container::insert(&mut tx, &chain).await? {
+            tx.rollback().await?;
+            return Ok(Attempt::Overtaken);
         }
         let fact = Fact::Registered { kind: context.kind };
         events::announce(&mut tx, Happening::of(&chain.identity, version, now, random()?), fact).await?;

@@ -132,7 +132,8 @@ pub async fn serial_taken(
     Ok(row.is_some())
 }
 
-/// Stores a new chain and tells whether it was not there before.
+/// Stores a new chain and tells whether neither it nor another one with its display name was there before. A first context
+/// that comes twice at once may find its twin by either, so neither is an error.
 pub async fn insert(tx: &mut Tx, chain: &Chain) -> Result<bool, StorageError> {
     let identity = &chain.identity;
     let inserted = sqlx::query(
@@ -141,7 +142,7 @@ pub async fn insert(tx: &mut Tx, chain: &Chain) -> Result<bool, StorageError> {
          root_version, context_sequence, context_counter, suspicion, device_counters, version, first_seen_at, \
          last_contact_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-         $22, $23, $24, $25) ON CONFLICT (container_id, firm_code) DO NOTHING",
+         $22, $23, $24, $25) ON CONFLICT DO NOTHING",
     )
     .bind(identity.key.container.to_string())
     .bind(i64::from(identity.key.firm.get()))

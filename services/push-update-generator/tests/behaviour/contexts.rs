@@ -10,7 +10,7 @@ use lictor_storage::{
     testing::TestDatabase,
 };
 
-use crate::world::{World, add, license, worlds};
+use crate::world::{World, add, license, request, worlds};
 
 /// Everything that a context could change, as one text.
 async fn picture(db: &Database) -> String {
@@ -147,20 +147,84 @@ async fn a_second_key_for_a_serial_is_refused() {
     .await;
 }
 
-#[tokio::test]
+/// Containers that are seen for the first time, with several files of each at the same moment.
+const CROWDS: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_first_contexts_at_once_register_one_container() {
     worlds(async |world| {
-        let mut device = world.device(1);
-        let files: Vec<_> = (0..8).map(|_| device.context()).collect();
-        let mut tasks = tokio::task::JoinSet::new();
-        for file in files {
-            let intake = world.intake.clone();
-            tasks.spawn(async move { intake.take(&file).await.expect("a context").verdict });
+        for crowd in 0..CROWDS {
+            let mut device = world.numbered(crowd);
+            let files: Vec<_> = (0..8).map(|_| device.context()).collect();
+            let mut tasks = tokio::task::JoinSet::new();
+            for file in files {
+                let intake = world.intake.clone();
+                tasks.spawn(async move { intake.take(&file).await.expect("a context").verdict });
+            }
+            let verdicts = tasks.join_all().await;
+            assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Ok | Verdict::Old)), "{verdicts:?}");
         }
-        let verdicts = tasks.join_all().await;
-        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Ok | Verdict::Old)), "{verdicts:?}");
         let registered = world.event_types().await.iter().filter(|kind| *kind == "container.registered").count();
-        assert_eq!(registered, 1);
+        assert_eq!(registered, CROWDS);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_keys_for_one_serial_at_once_one_gets_it_and_the_others_are_told() {
+    worlds(async |world| {
+        for crowd in 0..CROWDS {
+            let mut tasks = tokio::task::JoinSet::new();
+            for place in 0..4 {
+                let mut device = world.numbered(crowd * 4 + place);
+                device.serial = format!("130-77{crowd:08}");
+                for file in [device.context(), device.context()] {
+                    let intake = world.intake.clone();
+                    tasks.spawn(async move { (place, intake.take(&file).await.map(|taken| taken.verdict)) });
+                }
+            }
+            let mut owners = std::collections::BTreeSet::new();
+            for (place, answer) in tasks.join_all().await {
+                match answer {
+                    Ok(verdict) => {
+                        assert!(matches!(verdict, Verdict::Ok | Verdict::Old), "{verdict}");
+                        owners.insert(place);
+                    }
+                    Err(failure) => assert_eq!(failure.problem().code, ErrorCode::AlreadyExists),
+                }
+            }
+            assert_eq!(owners.len(), 1, "{owners:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_asked_for_while_the_first_context_comes_in_is_issued_once_or_refused_as_unknown() {
+    worlds(async |world| {
+        for crowd in 0..CROWDS {
+            let mut device = world.numbered(crowd);
+            let (context, reference) = (device.context(), format!("act_{crowd}"));
+            let asked = request(&device, &reference, vec![add(1)]);
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..4 {
+                let (intake, file) = (world.intake.clone(), context.clone());
+                tasks.spawn(async move { intake.take(&file).await.map(|_| None) });
+                let (issuer, asked) = (world.issuer.clone(), asked.clone());
+                tasks.spawn(async move { issuer.issue(&asked).await.map(Some) });
+            }
+            let wanted = world.issuer.clone();
+            let mut files = Vec::new();
+            for answer in tasks.join_all().await {
+                match answer {
+                    Ok(issued) => files.extend(issued),
+                    Err(failure) => assert_eq!(failure.problem().code, ErrorCode::NotFound),
+                }
+            }
+            let last = wanted.issue(&asked).await.expect("issued");
+            assert!(files.iter().all(|file| *file == last), "every copy of a request gets the same bytes");
+            assert_eq!(world.chain(&device).await.issued, 1);
+        }
     })
     .await;
 }
