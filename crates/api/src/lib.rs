@@ -5,6 +5,7 @@
 
 pub mod convert;
 pub mod error;
+pub mod words;
 
 /// Package `lictor.types.v1`, generated from `proto/lictor/types/v1/types.proto`.
 #[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]

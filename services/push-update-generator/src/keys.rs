@@ -9,7 +9,7 @@ use lictor_clock::Timestamp;
 use lictor_key_store::{FileKeyStore, KeyStore, KeyStoreError};
 use lictor_license_file::segment::ProductKey;
 use lictor_licensing::id::{FirmCode, ProductCode};
-use lictor_signing::{PublicKey, Role, Signer, SignerError, TrustedRoot};
+use lictor_signing::{PublicKey, Role, RoleKey, Signer, SignerError, TrustedRoot};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -162,11 +162,10 @@ impl Keys {
         let rule = root.document().roles.get(&role);
         let rule = rule.ok_or_else(|| lacking(format!("the root document of firm {firm} names no {role} key")))?;
         let needed = rule.threshold as usize;
-        let mut valid: Vec<_> = rule.keys.iter().filter(|entry| entry.valid_at(at)).collect();
+        let valid = by_length(&rule.keys, at);
         if valid.len() < needed {
             return Err(lacking(format!("no {role} key of firm {firm} is valid at {at}")));
         }
-        valid.sort_by_key(|entry| std::cmp::Reverse(entry.not_after.map_or(i64::MAX, Timestamp::as_micros)));
         let mut signers = Vec::with_capacity(needed);
         for entry in valid {
             signers.extend(self.find(&entry.key).map_err(unavailable)?);
@@ -175,6 +174,17 @@ impl Keys {
             }
         }
         Err(lacking(format!("the key store holds too few {role} keys of firm {firm}")))
+    }
+
+    /// The same without asking the store: nothing unless each of them was used before. Never blocks.
+    pub(crate) fn known_signers(&self, root: &TrustedRoot, role: Role, at: Timestamp) -> Option<Signers> {
+        let rule = root.document().roles.get(&role)?;
+        let needed = rule.threshold as usize;
+        let valid = by_length(&rule.keys, at);
+        let cache = self.lock();
+        let held = valid.into_iter().take(needed).map(|entry| cache.held.get(entry.key.as_bytes()).map(Arc::clone));
+        let signers = held.collect::<Option<Vec<_>>>()?;
+        (signers.len() == needed).then_some(Signers(signers))
     }
 
     /// The signer of a public key, if the store holds it.
@@ -219,7 +229,11 @@ impl Keys {
         let held = self.store.keys().map_err(|error| {
             tracing::warn!(%error, firm, "key store not usable");
             match error {
-                KeyStoreError::Unavailable(_) => "the key agent does not answer".to_owned(),
+                KeyStoreError::Unavailable(_) => {
+                    "the key agent does not answer, or its token is away; next: check that \
+                                                  lictor-key-agent runs and that its token is in its place"
+                        .to_owned()
+                }
                 other => other.to_string(),
             }
         })?;
@@ -228,11 +242,16 @@ impl Keys {
             let rule = rule.ok_or_else(|| format!("the root document of firm {firm} names no {role} key"))?;
             let valid: Vec<_> = rule.keys.iter().filter(|entry| entry.valid_at(now)).collect();
             if valid.len() < rule.threshold as usize {
-                return Err(format!("no {role} key of firm {firm} is valid any more"));
+                return Err(format!(
+                    "no {role} key of firm {firm} is valid any more; next: give it a new one with lictor vendor root propose"
+                ));
             }
             let usable = valid.iter().filter(|entry| held.iter().any(|(_, key)| *key == entry.key)).count();
             if usable < rule.threshold as usize {
-                return Err(format!("the {role} key of firm {firm} is not in the key store, or cannot be read"));
+                return Err(format!(
+                    "the {role} key of firm {firm} is not in the key store, or cannot be read; next: put the folder or \
+                     the token back that holds it"
+                ));
             }
         }
         Ok(())
@@ -254,6 +273,13 @@ impl Keys {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The keys that are valid at a time, those first that are so longest.
+fn by_length(keys: &[RoleKey], at: Timestamp) -> Vec<&RoleKey> {
+    let mut valid: Vec<_> = keys.iter().filter(|entry| entry.valid_at(at)).collect();
+    valid.sort_by_key(|entry| std::cmp::Reverse(entry.not_after.map_or(i64::MAX, Timestamp::as_micros)));
+    valid
 }
 
 fn role_name(firm: FirmCode, role: Role, number: u32) -> String {

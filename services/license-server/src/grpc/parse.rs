@@ -122,12 +122,5 @@ pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
 
 /// A kind of container; unspecified is the only one that this build has.
 pub(super) fn kind(kind: WireKind) -> ContainerKind {
-    match kind {
-        WireKind::Unspecified | WireKind::Folder => ContainerKind::Folder,
-        WireKind::Machine => ContainerKind::Machine,
-        WireKind::Volume => ContainerKind::Volume,
-        WireKind::Kubernetes => ContainerKind::Kubernetes,
-        WireKind::Token => ContainerKind::Token,
-        WireKind::Cloud => ContainerKind::Cloud,
-    }
+    kind.known().unwrap_or(ContainerKind::Folder)
 }

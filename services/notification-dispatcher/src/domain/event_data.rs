@@ -18,9 +18,10 @@ pub(super) fn json_of(data: &Data) -> Value {
             "order_id": ticket.order_id,
         }),
         Data::LicenseCreated(created) => with_license(created.license.as_ref(), []),
-        Data::LicenseChanged(changed) => {
-            with_license(changed.license.as_ref(), [("previous", json!(state_word(changed.previous)))])
-        }
+        Data::LicenseChanged(changed) => with_license(
+            changed.license.as_ref(),
+            [("previous", json!(types::LicenseState::word_of(changed.previous)))],
+        ),
         Data::LicenseWithdrawn(withdrawn) => {
             with_license(withdrawn.license.as_ref(), [("pending_in_container", json!(withdrawn.pending_in_container))])
         }
@@ -58,7 +59,7 @@ pub(super) fn json_of(data: &Data) -> Value {
         Data::ContainerRegistered(container) => json!({
             "container_id": container.container_id,
             "serial": container.serial,
-            "kind": kind_word(container.kind),
+            "kind": types::ContainerKind::word_of(container.kind),
         }),
         Data::LicenseExpiring(expiring) => {
             let mut object = dated(expiring.license.as_ref(), "expires_at", expiring.expires_at.as_ref());
@@ -157,7 +158,7 @@ fn license_object(license: &types::License) -> Map<String, Value> {
                 "allocation_id": allocation.allocation_id,
                 "container": allocation.serial,
                 "quantity": allocation.quantity,
-                "state": state_word(allocation.state),
+                "state": types::LicenseState::word_of(allocation.state),
             })
         })
         .collect();
@@ -168,7 +169,7 @@ fn license_object(license: &types::License) -> Map<String, Value> {
         "item": license.item,
         "product_code": license.product_code,
         "quantity": license.quantity,
-        "state": state_word(license.state),
+        "state": types::LicenseState::word_of(license.state),
         "allocations": allocations,
         "order_id": license.order_id,
         "customer": license.customer,
@@ -199,19 +200,4 @@ fn object(value: Value) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
-}
-
-fn state_word(state: i32) -> String {
-    word(types::LicenseState::try_from(state).map(|state| state.as_str_name()).ok(), "LICENSE_STATE_")
-}
-
-fn kind_word(kind: i32) -> String {
-    word(types::ContainerKind::try_from(kind).map(|kind| kind.as_str_name()).ok(), "CONTAINER_KIND_")
-}
-
-/// `LICENSE_STATE_AVAILABLE` is `available` outside; a value of a newer contract is `unknown`.
-fn word(name: Option<&'static str>, prefix: &str) -> String {
-    name.and_then(|name| name.strip_prefix(prefix))
-        .filter(|rest| *rest != "UNSPECIFIED")
-        .map_or_else(|| "unknown".to_owned(), |rest| rest.to_ascii_lowercase().replace('_', "-"))
 }

@@ -124,9 +124,11 @@ fn data(happening: Happening<'_>, fact: Fact) -> wire::event::Data {
     let container_id = happening.key.container.to_string();
     let serial = happening.serial.to_owned();
     match fact {
-        Fact::Registered { kind } => {
-            Data::ContainerRegistered(wire::ContainerRegistered { container_id, serial, kind: wire_kind(kind) as i32 })
-        }
+        Fact::Registered { kind } => Data::ContainerRegistered(wire::ContainerRegistered {
+            container_id,
+            serial,
+            kind: types::ContainerKind::from(kind).into(),
+        }),
         Fact::Issued { epoch, from, to, reference } => {
             Data::UpdateIssued(wire::UpdateIssued { container_id, serial, epoch, from, to, reference })
         }
@@ -143,18 +145,5 @@ fn data(happening: Happening<'_>, fact: Fact) -> wire::event::Data {
             Data::ContainerRebased(wire::ContainerRebased { container_id, serial, epoch, reason })
         }
         Fact::Blocked { reason } => Data::ContainerBlocked(wire::ContainerBlocked { container_id, serial, reason }),
-    }
-}
-
-/// A container's kind on the wire.
-#[must_use]
-pub const fn wire_kind(kind: ContainerKind) -> types::ContainerKind {
-    match kind {
-        ContainerKind::Folder => types::ContainerKind::Folder,
-        ContainerKind::Machine => types::ContainerKind::Machine,
-        ContainerKind::Volume => types::ContainerKind::Volume,
-        ContainerKind::Kubernetes => types::ContainerKind::Kubernetes,
-        ContainerKind::Token => types::ContainerKind::Token,
-        ContainerKind::Cloud => types::ContainerKind::Cloud,
     }
 }

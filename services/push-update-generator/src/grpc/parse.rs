@@ -33,19 +33,8 @@ pub(crate) fn container(name: &str) -> Result<ContainerName, Status> {
 }
 
 pub(crate) fn kind(number: i32) -> Result<ContainerKind, Status> {
-    Ok(match types::ContainerKind::try_from(number) {
-        Ok(types::ContainerKind::Folder) => ContainerKind::Folder,
-        Ok(types::ContainerKind::Machine) => ContainerKind::Machine,
-        Ok(types::ContainerKind::Volume) => ContainerKind::Volume,
-        Ok(types::ContainerKind::Kubernetes) => ContainerKind::Kubernetes,
-        Ok(types::ContainerKind::Token) => ContainerKind::Token,
-        Ok(types::ContainerKind::Cloud) => ContainerKind::Cloud,
-        Ok(types::ContainerKind::Unspecified) | Err(_) => {
-            return Err(invalid(
-                "this is not a kind of container",
-                "choose among folder, machine, volume, kubernetes, token and cloud",
-            ));
-        }
+    types::ContainerKind::try_from(number).ok().and_then(types::ContainerKind::known).ok_or_else(|| {
+        invalid("this is not a kind of container", "choose among folder, machine, volume, kubernetes, token and cloud")
     })
 }
 

@@ -4,7 +4,7 @@ use lictor_api::{convert, types::v1 as types, update::v1 as wire};
 use lictor_license_file::{FileError, state::VendorState};
 use lictor_licensing::{EffectiveEntry, OptionKind, ProductItem, Source, id::LicenseId, item::Part};
 
-use crate::{domain::container::Chain, events::wire_kind, store::segment::SegmentLine};
+use crate::{domain::container::Chain, store::segment::SegmentLine};
 
 /// Options that answers never show: data of programs and customers, and secrets.
 const HIDDEN: [OptionKind; 5] = [
@@ -20,7 +20,7 @@ pub(crate) fn container(chain: &Chain) -> wire::Container {
         serial: chain.identity.serial.clone(),
         container_id: chain.identity.key.container.to_string(),
         firm_code: chain.identity.key.firm.get(),
-        kind: wire_kind(chain.identity.profile.kind) as i32,
+        kind: types::ContainerKind::from(chain.identity.profile.kind).into(),
         epoch: chain.epoch,
         confirmed: chain.confirmed,
         latest: chain.issued,

@@ -1,6 +1,10 @@
 //! Contexts in, update files out.
 
-use lictor_api::{convert, types::v1::license_change::Change as Kind, update::v1 as wire};
+use lictor_api::{
+    convert,
+    types::v1::{self as types, license_change::Change as Kind},
+    update::v1 as wire,
+};
 use lictor_license_file::limits::MAX_FILE_BYTES;
 use lictor_licensing::item::Part;
 use tonic::{Request, Response, Status};
@@ -8,7 +12,6 @@ use tonic::{Request, Response, Status};
 use super::{container, parse};
 use crate::{
     domain::request::{BlockRequest, Change, IssueRequest, MAX_CHANGES, RequestError},
-    events::wire_kind,
     issue::Issuer,
     problem,
     take::Intake,
@@ -43,7 +46,7 @@ impl wire::update_service_server::UpdateService for Updates {
         Ok(Response::new(wire::TakeContextResponse {
             container_id: context.container_id().to_string(),
             firm_code: context.firm_code.get(),
-            kind: wire_kind(context.kind) as i32,
+            kind: types::ContainerKind::from(context.kind).into(),
             counter: context.counter,
             serial: context.serial,
             confirmed,
@@ -63,7 +66,7 @@ impl wire::update_service_server::UpdateService for Updates {
         Ok(Response::new(wire::InspectContextResponse {
             container_id: context.container_id().to_string(),
             firm_code: context.firm_code.get(),
-            kind: wire_kind(context.kind) as i32,
+            kind: types::ContainerKind::from(context.kind).into(),
             counter: context.counter,
             virtual_machine: context.virtual_machine,
             fresh,
