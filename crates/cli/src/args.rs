@@ -19,7 +19,7 @@ pub(crate) struct Global {
     pub(crate) json: bool,
 
     /// Configuration file [default: ~/.config/lictor/client.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "LICTOR_CONFIG", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", env = "LICTOR_CONFIG", hide_env_values = true, help_heading = HEADING)]
     pub(crate) config: Option<PathBuf>,
 
     /// The vendor's firm code
@@ -28,19 +28,19 @@ pub(crate) struct Global {
     pub(crate) firm_code: Option<u32>,
 
     /// Address of license-central, such as http://127.0.0.1:7010
-    #[arg(long, global = true, value_name = "URL", env = "LICTOR_CENTRAL", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", env = "LICTOR_CENTRAL", hide_env_values = true, help_heading = HEADING)]
     pub(crate) central: Option<String>,
 
     /// Address of activation
-    #[arg(long, global = true, value_name = "URL", env = "LICTOR_ACTIVATION", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", env = "LICTOR_ACTIVATION", hide_env_values = true, help_heading = HEADING)]
     pub(crate) activation: Option<String>,
 
     /// Address of push-update-generator
-    #[arg(long, global = true, value_name = "URL", env = "LICTOR_UPDATE", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", env = "LICTOR_UPDATE", hide_env_values = true, help_heading = HEADING)]
     pub(crate) update: Option<String>,
 
     /// Address of notification-dispatcher
-    #[arg(long, global = true, value_name = "URL", env = "LICTOR_NOTIFICATION", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", env = "LICTOR_NOTIFICATION", hide_env_values = true, help_heading = HEADING)]
     pub(crate) notification: Option<String>,
 
     /// Licence server: name[:port], several separated by commas, or unix:/path [default: CODEMETER_HOST, else
@@ -49,46 +49,21 @@ pub(crate) struct Global {
     pub(crate) server: Option<String>,
 
     /// File with the token for the back office (the token itself: LICTOR_TOKEN)
-    #[arg(long, global = true, value_name = "FILE", env = "LICTOR_TOKEN_FILE", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", env = "LICTOR_TOKEN_FILE", hide_env_values = true, help_heading = HEADING)]
     pub(crate) token_file: Option<PathBuf>,
 
     /// Certificate authority in PEM for https addresses [default: the public ones]
-    #[arg(long, global = true, value_name = "FILE", env = "LICTOR_CA", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", env = "LICTOR_CA", hide_env_values = true, help_heading = HEADING)]
     pub(crate) ca: Option<PathBuf>,
 
     /// Longest wait for an answer, in seconds
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
+    #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=3600), help_heading = HEADING)]
     pub(crate) timeout: u64,
 }
 
 /// Options of the back office that make no sense for customers.
 pub(crate) const BACK_OFFICE_OPTIONS: &[&str] = &["central", "update", "notification", "token_file"];
-
-/// Name of a request, for scripts that repeat a verb until it worked.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct RequestId {
-    /// Name of this request: repeated with the same name it is done once and answered alike [default: a fresh one]
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
-}
-
-impl RequestId {
-    pub(crate) fn or_fresh(&self) -> Outcome<String> {
-        match &self.request_id {
-            Some(id) => Ok(id.clone()),
-            None => fresh_request_id(),
-        }
-    }
-}
-
-/// A request id that nobody else has: 128 random bits.
-pub(crate) fn fresh_request_id() -> Outcome<String> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|_| Failure::local("the system gives no random bytes", "check /dev/urandom"))?;
-    Ok(format!("req_{}", hex(&bytes)))
-}
 
 /// Bytes as lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -95,13 +95,26 @@ impl Asker {
     /// The path of a file, checked by `open`; a failure is told and the question asked again.
     pub(crate) async fn file<T>(self, question: &str, open: impl Fn(PathBuf) -> Outcome<T>) -> Outcome<T> {
         loop {
+            match self.file_or_none(question, &open).await? {
+                Some(value) => return Ok(value),
+                None => self.say("name a file, or stop with Ctrl-C and come back when it is here"),
+            }
+        }
+    }
+
+    /// As [`Self::file`], but Enter alone means that there is none.
+    pub(crate) async fn file_or_none<T>(
+        self,
+        question: &str,
+        open: impl Fn(PathBuf) -> Outcome<T>,
+    ) -> Outcome<Option<T>> {
+        loop {
             let answer = self.line(question).await?;
             if answer.is_empty() {
-                self.say("name a file, or stop with Ctrl-C and come back when it is here");
-                continue;
+                return Ok(None);
             }
             match open(PathBuf::from(unquoted(&answer))) {
-                Ok(value) => return Ok(value),
+                Ok(value) => return Ok(Some(value)),
                 Err(failure) => self.tell(&failure),
             }
         }

@@ -37,6 +37,22 @@ impl Failure {
         Self::new(ErrorCode::Internal, message, next)
     }
 
+    /// A refusal that will stay one: nothing was done, and the same request will not do better. Whether anything was done
+    /// is not known of the others.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Problem(problem) => {
+                !problem.code.may_retry()
+                    && !matches!(
+                        problem.code,
+                        ErrorCode::Internal | ErrorCode::Unauthenticated | ErrorCode::PermissionDenied
+                    )
+            }
+            Self::Refused(_) => true,
+            Self::Told(_) => false,
+        }
+    }
+
     /// What the process exits with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -66,6 +82,19 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_refusal_that_stays_one_is_final() {
+        let of = |code| Failure::new(code, "", "").is_final();
+        for code in
+            [ErrorCode::TicketUnknown, ErrorCode::LicenseForbids, ErrorCode::FileForOther, ErrorCode::WrongState]
+        {
+            assert!(of(code), "{code}");
+        }
+        for code in [ErrorCode::Unavailable, ErrorCode::DeadlineExceeded, ErrorCode::Conflict, ErrorCode::Internal] {
+            assert!(!of(code), "whether {code} issued something is not known");
+        }
+    }
 
     #[test]
     fn exit_codes_are_those_of_the_contract() {

@@ -19,8 +19,10 @@ mod program;
 mod qr;
 mod reference;
 mod remote;
+mod request;
 mod resume;
 mod show;
+mod table;
 mod verbs;
 
 pub use config::{Addresses, ClientConfig, ServerConfig};

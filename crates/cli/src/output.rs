@@ -1,42 +1,65 @@
 //! What people and scripts get to see. Stdout carries results and nothing else, stderr carries errors and notes.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::request::Request;
 use crate::show;
+pub(crate) use crate::table::table;
 
 /// How results are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     json: bool,
+    /// The request that is under way or answered.
+    request: Arc<Mutex<Option<Request>>>,
 }
 
 impl Output {
-    pub(crate) const fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, request: Arc::default() }
     }
 
-    pub(crate) const fn is_json(self) -> bool {
+    pub(crate) const fn is_json(&self) -> bool {
         self.json
     }
 
+    /// Remembers what is asked from now on: its name stands in every result, and a failure says how to repeat it.
+    pub(crate) fn asks(&self, request: Request) {
+        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    }
+
+    /// What was asked last, if it has a name.
+    pub(crate) fn asked(&self) -> Option<Request> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The object with the name of the request that it answers.
+    fn named(&self, object: &Value) -> Value {
+        let mut object = object.clone();
+        if let Some(request) = self.asked() {
+            object["request_id"] = request.id.into();
+        }
+        object
+    }
+
     /// One result: an object on one line for scripts, text for people.
-    pub(crate) fn one(self, object: &Value, people: impl FnOnce() -> String) {
+    pub(crate) fn one(&self, object: &Value, people: impl FnOnce() -> String) {
         if self.json {
-            line(&object.to_string());
+            line(&self.named(object).to_string());
         } else {
             line(people().trim_end());
         }
     }
 
     /// A listing: one object per line for scripts, one table for people (or `nothing` when it is empty).
-    pub(crate) fn many(self, objects: &[Value], headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
+    pub(crate) fn many(&self, objects: &[Value], headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
         if self.json {
             for object in objects {
-                line(&object.to_string());
+                line(&self.named(object).to_string());
             }
         } else if rows.is_empty() {
             line(nothing);
@@ -46,19 +69,21 @@ impl Output {
     }
 
     /// A remark for people that is no result; scripts never see it.
-    pub(crate) fn note(self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         if !self.json {
             complain(text);
         }
     }
 
     /// Tells of a failure: the sentence and the next step on stderr, and the object on stdout for scripts.
-    pub(crate) fn failure(self, failure: &Failure) {
+    pub(crate) fn failure(&self, failure: &Failure) {
         match failure {
             Failure::Told(_) => {}
             Failure::Problem(problem) => {
                 if self.json {
-                    line(&error_object(problem.code.name(), &problem.message, &problem.next).to_string());
+                    let mut object = error_object(problem.code.name(), &problem.message, &problem.next);
+                    object["error"] = self.named(&object["error"]);
+                    line(&object.to_string());
                 }
                 complain(&format!("error: {}", problem.message));
                 if !problem.next.is_empty() {
@@ -67,7 +92,7 @@ impl Output {
             }
             Failure::Refused(refusal) => {
                 if self.json {
-                    line(&show::refusal_object(refusal).to_string());
+                    line(&self.named(&show::refusal_object(refusal)).to_string());
                 }
                 complain("refused by the license:");
                 for text in show::refusal_lines(refusal) {
@@ -75,28 +100,17 @@ impl Output {
                 }
             }
         }
+        if let Some(request) = self.asked()
+            && !matches!(failure, Failure::Told(_))
+        {
+            complain(&request.after(failure));
+        }
     }
 }
 
 /// The object that stands for any error.
 pub(crate) fn error_object(code: &str, message: &str, next: &str) -> Value {
     json!({ "error": { "code": code, "message": message, "next": next } })
-}
-
-/// A table for people, in columns without lines.
-pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(headings.iter().map(|heading| heading.to_uppercase()).collect::<Vec<_>>());
-    for row in rows {
-        table.add_row(row);
-    }
-    // Each column brings a space on its left; the first one needs none.
-    let lines: Vec<String> =
-        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
-    lines.join("\n")
 }
 
 /// Writes one line to stdout. A reader that went away (`| head`) is no fault of the verb.

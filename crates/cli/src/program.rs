@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -28,7 +29,7 @@ pub enum Scope {
 }
 
 /// What a verb of the surrounding program may use of this one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Frame {
     out: Output,
 }
@@ -134,14 +135,14 @@ impl Program {
         let out = Output::new(args.iter().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json"));
         match self.command().try_get_matches_from(args) {
             Ok(matches) => self.dispatch(&matches),
-            Err(error) => usage(&error, out),
+            Err(error) => usage(&error, &out),
         }
     }
 
     fn dispatch(&self, matches: &ArgMatches) -> ExitCode {
         let global = match Global::from_arg_matches(matches) {
             Ok(global) => global,
-            Err(error) => return usage(&error, Output::new(false)),
+            Err(error) => return usage(&error, &Output::new(false)),
         };
         let out = Output::new(global.json);
         if let Some((name, inner)) = matches.subcommand()
@@ -151,19 +152,19 @@ impl Program {
         }
         let verb = match Verb::read(matches, self.scope) {
             Ok(verb) => verb,
-            Err(error) => return usage(&error, out),
+            Err(error) => return usage(&error, &out),
         };
         if let Verb::Customer(CustomerVerb::Completions(verb)) = &verb {
-            return finish(out, verb.run(self.command()));
+            return finish(&out, verb.run(self.command()));
         }
         let done = match Settings::load(&global, &|name| std::env::var(name).ok()) {
             Ok(settings) => {
-                let environment = Environment { settings, out, clock: SystemClock::shared() };
+                let environment = Environment { settings, out: out.clone(), clock: SystemClock::shared() };
                 on_runtime(verb, environment, &verb_name(matches))
             }
             Err(failure) => Err(failure),
         };
-        finish(out, done)
+        finish(&out, done)
     }
 }
 
@@ -216,7 +217,7 @@ fn on_runtime(verb: Verb, environment: Environment, name: &str) -> Outcome {
     });
     let span = tracing::info_span!("verb", otel.name = name, otel.kind = "client");
     lictor_telemetry::set_parent(&span, std::env::var("TRACEPARENT").ok().as_deref());
-    let done = runtime.block_on(verb.run(&environment).instrument(span));
+    let done = runtime.block_on(with_patience(verb.run(&environment).instrument(span), &environment.out));
     if let Some(telemetry) = telemetry {
         telemetry.shutdown();
     }
@@ -225,7 +226,23 @@ fn on_runtime(verb: Verb, environment: Environment, name: &str) -> Outcome {
     done
 }
 
-fn finish(out: Output, done: Outcome) -> ExitCode {
+/// How long people wait before they think of stopping a verb. From then on they know what stopping means.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Runs a verb; one that asked for a change and waits for the answer says under which name it asked.
+async fn with_patience(verb: impl Future<Output = Outcome>, out: &Output) -> Outcome {
+    tokio::pin!(verb);
+    tokio::select! {
+        done = &mut verb => return done,
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    if let Some(request) = out.asked() {
+        out.note(&format!("still waiting for the answer; if this is stopped: {}", request.repetition()));
+    }
+    verb.await
+}
+
+fn finish(out: &Output, done: Outcome) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -243,7 +260,7 @@ fn finish(out: Output, done: Outcome) -> ExitCode {
     }
 }
 
-fn usage(error: &clap::Error, out: Output) -> ExitCode {
+fn usage(error: &clap::Error, out: &Output) -> ExitCode {
     let text = mask_tickets(&error.render().to_string());
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -308,6 +325,9 @@ mod tests {
                 if verb.get_subcommands().next().is_none() {
                     let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
                     assert!(help.contains("Example"), "{path} has no example");
+                    // Commands are copied: none may be broken up by a terminal of 80 columns.
+                    let long = help.lines().find(|line| line.chars().count() > 80);
+                    assert_eq!(long, None, "{path} is too wide");
                 }
                 walk(verb, &path);
             }

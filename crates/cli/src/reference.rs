@@ -29,6 +29,12 @@ environment wins over `client.toml`, which `lictor up` writes.
 `lictor run` has its own: 120 refused (CMD was not started), 125 another failure of its own, 126 CMD cannot be executed,
 127 CMD does not exist, 128+n CMD died of signal n, else what CMD exited with.
 
+A verb that changes something names its request. Repeated under the same name a request is done once and answered alike:
+with `--request-id`, or, for `activate`, `return`, `move`, `replace`, `rebase` and `transfer return`, by the same command,
+which notes down what it began. A failure after which repeating helps says so in a line `again: …`.
+
+In a terminal a table that is too wide is written one row below the other; anywhere else its columns stay whole.
+
 ## Keys of `--json`
 
 More keys may stand beside these. Times are RFC 3339 in UTC.
@@ -73,6 +79,7 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | server explain | granted, serial, entry; or refused |
 | refused (exit code 3; `run`: 120) | refused: true, reasons: [{serial, product_code, code, reason, holders, free_at, instead}] |
 | any error | error: {code, message, next} |
+| every verb that sends a named request | also request_id, with a success and, inside of error, with a failure |
 
 States of a license: available, collected, confirmed, returning, withdrawn, merged, lost. States of a change: requested, reserved,
 issued, completed, confirmed, refused, stalled. States of a transfer: departing, departed, arriving, arrived, called-off.

@@ -13,10 +13,10 @@ use lictor_licensing::ticket::TicketCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::args::{fresh_request_id, hex};
+use crate::args::hex;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
-use crate::files;
+use crate::{files, request};
 
 /// One change that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Journal {
 
     /// Notes a new change down, before anybody hears of it.
     pub(crate) fn begin(&self, context: Vec<u8>) -> Outcome<Begun> {
-        let begun = Begun { request_id: fresh_request_id()?, context };
+        let begun = Begun { request_id: request::fresh()?, context };
         let record = Record {
             version: VERSION,
             owner: self.subject.owner(),

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use lictor_api::central::v1 as central;
 use lictor_api::server::v1::AccessMode;
-use lictor_api::types::v1::{Allocation, ContainerKind, Entry, License, LicenseState, Refusal, RefusalReason};
+use lictor_api::types::v1::{Allocation, Entry, License, LicenseState, Refusal, RefusalReason};
 use lictor_clock::{Timestamp, duration};
 use serde_json::{Value, json};
+
+pub(crate) use crate::table::sheet;
+use crate::table::table;
 
 /// A time as RFC 3339 in UTC; empty time = null.
 pub(crate) fn time(value: Option<&prost_types::Timestamp>) -> Value {
@@ -22,33 +25,6 @@ pub(crate) fn time_word(value: Option<&prost_types::Timestamp>) -> String {
 fn timestamp(value: prost_types::Timestamp) -> Timestamp {
     let micros = value.seconds.saturating_mul(1_000_000).saturating_add(i64::from(value.nanos) / 1_000);
     Timestamp::from_micros(micros)
-}
-
-/// The word for a license's state.
-pub(crate) fn license_state(state: i32) -> &'static str {
-    match LicenseState::try_from(state).unwrap_or_default() {
-        LicenseState::Unspecified => "unknown",
-        LicenseState::Available => "available",
-        LicenseState::Collected => "collected",
-        LicenseState::Confirmed => "confirmed",
-        LicenseState::Returning => "returning",
-        LicenseState::Withdrawn => "withdrawn",
-        LicenseState::Merged => "merged",
-        LicenseState::Lost => "lost",
-    }
-}
-
-/// The word for a container's kind.
-pub(crate) fn kind(kind: i32) -> &'static str {
-    match ContainerKind::try_from(kind).unwrap_or_default() {
-        ContainerKind::Unspecified => "unknown",
-        ContainerKind::Folder => "folder",
-        ContainerKind::Machine => "machine",
-        ContainerKind::Volume => "volume",
-        ContainerKind::Kubernetes => "kubernetes",
-        ContainerKind::Token => "token",
-        ContainerKind::Cloud => "cloud",
-    }
 }
 
 /// The word for an access mode.
@@ -72,7 +48,7 @@ pub(crate) fn license(license: &License) -> Value {
                 "allocation_id": allocation.allocation_id,
                 "container": allocation.serial,
                 "quantity": allocation.quantity,
-                "state": license_state(allocation.state),
+                "state": LicenseState::word_of(allocation.state),
                 "expires_at": time(allocation.expires_at.as_ref()),
                 "lent_until": time(allocation.lent_until.as_ref()),
                 "lent_by": allocation.lent_by,
@@ -86,7 +62,7 @@ pub(crate) fn license(license: &License) -> Value {
         "item": license.item,
         "product_code": license.product_code,
         "quantity": license.quantity,
-        "state": license_state(license.state),
+        "state": LicenseState::word_of(license.state),
         "allocations": allocations,
         "expires_at": time(license.expires_at.as_ref()),
         "order_id": license.order_id,
@@ -115,6 +91,9 @@ pub(crate) fn license_terms(license: &License) -> Vec<(&'static str, String)> {
     if !license.merged_into.is_empty() {
         terms.push(("merged into", license.merged_into.clone()));
     }
+    if license.available > 0 && license.available < license.quantity {
+        terms.push(("available", format!("{} of its seats", license.available)));
+    }
     if let Some(remaining) = &license.remaining {
         terms.push(("remaining", span(remaining)));
     }
@@ -135,7 +114,14 @@ pub(crate) fn loan(allocation: &Allocation) -> String {
     }
 }
 
-/// Headings of [`license_row`].
+/// Licenses as a table, below a sheet that names their ticket.
+pub(crate) fn licenses_of_ticket<'a>(licenses: impl Iterator<Item = &'a License>) -> String {
+    let (_, headings) = LICENSE_HEADINGS.split_last().unwrap_or((&"", &[]));
+    let rows = licenses.map(|license| license_row(license).into_iter().take(headings.len()).collect());
+    table(headings, rows.collect())
+}
+
+/// Headings of [`license_row`]; the ticket is the last one.
 pub(crate) const LICENSE_HEADINGS: &[&str] =
     &["license", "item", "product", "seats", "state", "containers", "expires", "ticket"];
 
@@ -145,7 +131,12 @@ pub(crate) fn license_row(license: &License) -> Vec<String> {
         .allocations
         .iter()
         .map(|allocation| {
-            format!("{} ({}, {})", allocation.serial, seats(allocation.quantity), license_state(allocation.state))
+            format!(
+                "{} ({}, {})",
+                allocation.serial,
+                seats(allocation.quantity),
+                LicenseState::word_of(allocation.state)
+            )
         })
         .collect();
     vec![
@@ -153,7 +144,7 @@ pub(crate) fn license_row(license: &License) -> Vec<String> {
         license.item.clone(),
         license.product_code.to_string(),
         seats(license.quantity),
-        license_state(license.state).to_owned(),
+        LicenseState::word_of(license.state).to_owned(),
         if containers.is_empty() { "-".to_owned() } else { containers.join("\n") },
         time_word(license.expires_at.as_ref()),
         license.ticket.clone(),
@@ -176,7 +167,7 @@ pub(crate) fn ticket(ticket: &central::Ticket) -> Value {
                 "item": license.item,
                 "product_code": license.product_code,
                 "quantity": license.quantity,
-                "state": license_state(license.state),
+                "state": LicenseState::word_of(license.state),
             })
         })
         .collect();
@@ -283,7 +274,7 @@ pub(crate) fn refusal_lines(refusal: &Refusal) -> Vec<String> {
             if !reason.serial.is_empty() {
                 text.push_str(&format!("{}: ", reason.serial));
             }
-            text.push_str(&format!("{} ({})", reason.reason, reason.code));
+            text.push_str(&format!("{} (code {})", reason.reason, reason.code));
             if !reason.holders.is_empty() {
                 text.push_str(&format!("; held by {}", reason.holders.join(", ")));
             }
@@ -296,12 +287,6 @@ pub(crate) fn refusal_lines(refusal: &Refusal) -> Vec<String> {
             text
         })
         .collect()
-}
-
-/// Lines of `name: value`, aligned, for a single thing.
-pub(crate) fn sheet(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -367,6 +352,6 @@ mod tests {
                 ..RefusalReason::default()
             }],
         };
-        assert_eq!(refusal_lines(&refusal), ["130-1: no seat is free (212); held by sim on box; wait"]);
+        assert_eq!(refusal_lines(&refusal), ["130-1: no seat is free (code 212); held by sim on box; wait"]);
     }
 }

@@ -104,7 +104,7 @@ impl Link {
             return Failure::new(
                 ErrorCode::Unavailable,
                 format!("{name} at {} does not answer", self.address),
-                format!("check that it runs and that {flag} names it; repeating the verb is safe"),
+                format!("check that it runs and that {flag} names it"),
             );
         }
         let mut problem = lictor_api::error::problem(&status);

@@ -6,10 +6,8 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use lictor_licensing::error::ErrorCode;
 use lictor_sdk::Address;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use lictor_sdk::tls::client_config;
+use rustls::pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpStream, UnixStream};
 use tonic::Status;
@@ -92,7 +90,7 @@ fn gone(address: &str) -> Failure {
     Failure::new(
         ErrorCode::Unavailable,
         format!("no licence server answers at {address}"),
-        "check that it runs and that --server or CODEMETER_HOST names it; repeating the verb is safe",
+        "check that it runs and that --server or CODEMETER_HOST names it",
     )
 }
 
@@ -158,7 +156,7 @@ async fn open(host: &Address, timeout: u64, check: Arc<PinnedKey>) -> Option<Cha
                 endpoint.connect_with_connector(service_fn(dial)).await
             }
             Address::Tcp { host: name, port } => {
-                let tls = tokio_rustls::TlsConnector::from(Arc::new(client_config(check)));
+                let tls = tokio_rustls::TlsConnector::from(Arc::new(client_config(move |key| check.accepts(key))));
                 let dial = move |_: Uri| {
                     let (tls, name) = (tls.clone(), name.clone());
                     async move {
@@ -178,77 +176,29 @@ async fn open(host: &Address, timeout: u64, check: Arc<PinnedKey>) -> Option<Cha
     tokio::time::timeout(CONNECT_TIME, connecting).await.ok()?.ok()
 }
 
-fn client_config(check: Arc<PinnedKey>) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&check.provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("the provider speaks TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(check)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config
-}
-
 /// Accepts exactly the pinned certificate. Without a pin it accepts any: then only reading is done, and no secret is sent.
 #[derive(Debug)]
 struct PinnedKey {
     pin: Option<[u8; 32]>,
-    provider: Arc<CryptoProvider>,
     refused: std::sync::atomic::AtomicBool,
 }
 
 impl PinnedKey {
     fn new(pin: Option<[u8; 32]>) -> Self {
-        Self {
-            pin,
-            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-            refused: std::sync::atomic::AtomicBool::new(false),
+        Self { pin, refused: std::sync::atomic::AtomicBool::new(false) }
+    }
+
+    fn accepts(&self, certificate: &CertificateDer<'_>) -> bool {
+        let fingerprint: [u8; 32] = Sha256::digest(certificate).into();
+        let accepted = self.pin.is_none_or(|pin| pin == fingerprint);
+        if !accepted {
+            self.refused.store(true, std::sync::atomic::Ordering::Relaxed);
         }
+        accepted
     }
 
     fn refused(&self) -> bool {
         self.refused.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl ServerCertVerifier for PinnedKey {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let fingerprint: [u8; 32] = Sha256::digest(certificate).into();
-        if self.pin.is_some_and(|pin| pin != fingerprint) {
-            self.refused.store(true, std::sync::atomic::Ordering::Relaxed);
-            return Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure));
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

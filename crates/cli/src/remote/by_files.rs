@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::environment::Environment;
 use crate::failure::Outcome;
 use crate::files;
+use crate::request::Request;
 use crate::resume::{Begun, Subject};
 
 /// The two files of a change.
@@ -65,9 +67,11 @@ impl FileWay {
 pub(crate) async fn by_files<T>(
     way: &FileWay,
     subject: &Subject,
+    environment: &Environment,
     ask: impl AsyncFn(&Begun) -> Outcome<(T, Vec<u8>)>,
 ) -> Outcome<T> {
     let begun = Begun { request_id: subject.request_id(&way.context), context: way.context.clone() };
+    environment.out.asks(Request::by_command(&begun.request_id));
     let (answer, update) = ask(&begun).await?;
     way.write(&update)?;
     Ok(answer)

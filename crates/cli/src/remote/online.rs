@@ -1,11 +1,12 @@
 //! A change of a container online, from its context to its receipt, and going on with one that was interrupted.
 
 use lictor_api::server::v1::ImportUpdateResponse;
-use lictor_licensing::error::ErrorCode;
 
 use super::{Site, Vendor};
 use crate::environment::Environment;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::request::Request;
 use crate::resume::{Begun, Journal};
 
 /// Both ends of a change.
@@ -13,6 +14,8 @@ use crate::resume::{Begun, Journal};
 pub(crate) struct Online {
     pub(crate) vendor: Vendor,
     pub(crate) site: Site,
+    /// Told which request is sent.
+    pub(crate) out: Output,
 }
 
 /// Which container is changed, and where the change is noted down.
@@ -52,7 +55,7 @@ pub(crate) fn silent(environment: &Environment) -> impl Fn(Step) + '_ {
 impl Online {
     pub(crate) async fn open(environment: &Environment) -> Outcome<Self> {
         let vendor = Vendor::open(environment)?;
-        Ok(Self { vendor, site: Site::open(environment).await? })
+        Ok(Self { vendor, site: Site::open(environment).await?, out: environment.out.clone() })
     }
 
     /// A context that proves to be no older than now.
@@ -82,11 +85,12 @@ impl Online {
             None => self.ask_anew(change, watch, &ask).await?,
             Some(begun) => {
                 watch(Step::Resumed);
+                self.out.asks(Request::by_command(&begun.request_id));
                 match ask(&begun).await {
                     Ok(answered) => answered,
                     // Refused for good means that nothing was issued: what was noted down has become useless (a challenge
                     // that is too old, a container that went on), and asking anew cannot double anything.
-                    Err(failure) if is_final(&failure) => {
+                    Err(failure) if failure.is_final() => {
                         change.journal.forget();
                         self.ask_anew(change, watch, &ask).await?
                     }
@@ -113,45 +117,13 @@ impl Online {
         };
         let begun = change.journal.begin(context)?;
         watch(Step::ContextTaken);
+        self.out.asks(Request::by_command(&begun.request_id));
         let answered = ask(&begun).await;
         if let Err(failure) = &answered
-            && is_final(failure)
+            && failure.is_final()
         {
             change.journal.forget();
         }
         answered
-    }
-}
-
-/// A refusal that will stay one: what was noted down about the attempt is of no more use.
-fn is_final(failure: &Failure) -> bool {
-    match failure {
-        Failure::Problem(problem) => {
-            !problem.code.may_retry()
-                && !matches!(
-                    problem.code,
-                    ErrorCode::Internal | ErrorCode::Unauthenticated | ErrorCode::PermissionDenied
-                )
-        }
-        Failure::Refused(_) => true,
-        Failure::Told(_) => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_refusal_that_stays_one_ends_an_attempt() {
-        let of = |code| is_final(&Failure::new(code, "", ""));
-        for code in
-            [ErrorCode::TicketUnknown, ErrorCode::LicenseForbids, ErrorCode::FileForOther, ErrorCode::WrongState]
-        {
-            assert!(of(code), "{code}");
-        }
-        for code in [ErrorCode::Unavailable, ErrorCode::DeadlineExceeded, ErrorCode::Conflict, ErrorCode::Internal] {
-            assert!(!of(code), "whether {code} issued something is not known");
-        }
     }
 }

@@ -18,8 +18,15 @@ pub(crate) enum ActivationVerbs {
     #[command(after_help = "Example:\n  lictor activation show act_01JD3X7Q2V0000000000000000")]
     Show(Named),
     /// Try a waiting or stalled change again now
-    #[command(after_help = "Example:\n  lictor activation retry act_01JD3X7Q2V0000000000000000")]
-    Retry(Named),
+    #[command(after_help = "\
+Examples:
+  lictor activation retry act_01JD3X7Q2V0000000000000000
+  lictor activation retry act_01JD3X7Q2V0000000000000000 --to 130-7715520011
+
+With --to the seats of a transfer whose container does not take them go into
+another one of the customer; named is the second leg. Their old container
+stands for calling the transfer off.")]
+    Retry(Retry),
 }
 
 #[derive(Debug, Args)]
@@ -37,6 +44,16 @@ pub(crate) struct Named {
     id: String,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    activation: Named,
+
+    /// Serial of the container that the seats go into instead
+    #[arg(long, value_name = "SERIAL", default_value = "", hide_default_value = true)]
+    to: String,
+}
+
 impl ActivationVerbs {
     pub(crate) async fn run(self, environment: &Environment) -> Outcome {
         let vendor = Vendor::open(environment)?;
@@ -44,7 +61,7 @@ impl ActivationVerbs {
             Self::List(verb) => return list(&verb, &vendor, environment).await,
             Self::Show(verb) => tell(&vendor.activation(&verb.id).await?, environment),
             Self::Retry(verb) => {
-                let answer = vendor.retry(RetryActivationRequest { activation_id: verb.id }).await?;
+                let answer = vendor.retry(RetryActivationRequest { activation_id: verb.activation.id, to_serial: verb.to }).await?;
                 tell(&answer.activation.ok_or_else(|| vendor.incomplete())?, environment);
             }
         }

@@ -7,11 +7,10 @@ use lictor_api::central::v1::catalogue_service_client::CatalogueServiceClient;
 use lictor_api::central::v1::{ApplyCatalogueRequest, GetCatalogueRequest};
 use serde_json::json;
 
-use crate::args::fresh_request_id;
 use crate::connect::{MAX_ANSWER_BYTES, Service};
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
-use crate::{files, output};
+use crate::{files, output, request};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CatalogueVerbs {
@@ -67,7 +66,7 @@ async fn apply(verb: Apply, environment: &Environment) -> Outcome {
     })?;
     let link = environment.link(Service::Central)?;
     let mut client = CatalogueServiceClient::new(link.channel());
-    let request = ApplyCatalogueRequest { request_id: fresh_request_id()?, firm_code, document, dry_run: true };
+    let request = ApplyCatalogueRequest { request_id: request::fresh()?, firm_code, document, dry_run: true };
     let plan = client.apply_catalogue(request.clone()).await.map_err(|status| link.failed(status))?.into_inner();
     let answer = if verb.dry_run {
         plan
@@ -75,7 +74,7 @@ async fn apply(verb: Apply, environment: &Environment) -> Outcome {
         for line in &plan.diff {
             environment.out.note(line);
         }
-        let request = ApplyCatalogueRequest { request_id: fresh_request_id()?, dry_run: false, ..request };
+        let request = ApplyCatalogueRequest { request_id: request::fresh()?, dry_run: false, ..request };
         client.apply_catalogue(request).await.map_err(|status| link.failed(status))?.into_inner()
     };
     let object = json!({

@@ -17,7 +17,8 @@ use crate::show;
 #[command(after_help = "\
 Examples:
   lictor challenge --firm-code 6000010
-  lictor server context --firm-code 6000010 --challenge \"$(cat challenge.txt)\" -o box.rac")]
+  lictor challenge > challenge.txt
+  lictor server context --challenge \"$(cat challenge.txt)\" -o box.rac")]
 pub(crate) struct Challenge;
 
 impl Challenge {

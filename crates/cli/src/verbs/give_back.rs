@@ -26,14 +26,17 @@ use crate::resume::{Begun, Journal, Subject, state_folder};
 #[command(after_help = "\
 Examples:
   lictor return 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD
-  lictor return 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD --license lic_01JD3X7Q2V0000000000000000=2
+  lictor return 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD \\
+    --license lic_01JD3X7Q2V0000000000000000=2
 
 By files:
-  lictor challenge --firm-code 6000010                          anywhere with a way to the vendor; prints CHALLENGE
-  lictor server context --challenge CHALLENGE -o box.rac        at the licence server
-  lictor return TICKET --context box.rac -o box.rau             anywhere with a way to the vendor
-  lictor server import box.rau -o box-receipt.rac               at the licence server again
-  lictor push context box-receipt.rac                           at the vendor: only now they are available again")]
+  lictor challenge --firm-code 6000010                   # reaching the vendor
+  lictor server context --challenge CHALLENGE -o box.rac # at the licence server
+  lictor return TICKET --context box.rac -o box.rau      # reaching the vendor
+  lictor server import box.rau -o box-receipt.rac        # at the licence server
+  lictor push context box-receipt.rac                    # at the vendor
+CHALLENGE is what the first command prints. Only the receipt makes the licenses
+available again.")]
 pub(crate) struct Return {
     /// The ticket that they came from, five groups of five characters; - reads it from stdin
     #[arg(value_name = "TICKET")]
@@ -62,7 +65,7 @@ impl Return {
         if let Some(way) = self.files.way()? {
             let vendor = Vendor::open(environment)?;
             let ask = async |begun: &Begun| self.ask(&ticket, &vendor, begun).await;
-            let activation = by_files(&way, &subject, ask).await?;
+            let activation = by_files(&way, &subject, environment, ask).await?;
             let holds = inspected(&vendor, &ticket).await;
             let mut object = activation_object(&activation, &holds);
             object["file"] = json!(way.target);

@@ -24,19 +24,24 @@ use crate::resume::{Begun, Journal, Subject, state_folder};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lictor move TICKET lic_01JD3X7Q2V0000000000000000 --to 130-7715520011          all seats, for good
-  lictor move TICKET lic_01JD3X7Q2V0000000000000000=2 --to 130-7715520011        two of them
-  lictor move TICKET lic_01JD3X7Q2V0000000000000000=1 --to-context laptop.rac --lend-until 2027-03-31
+  lictor move TICKET lic_01JD3X7Q2V0000000000000000 --to 130-7715520011
+  lictor move TICKET lic_01JD3X7Q2V0000000000000000=2 --to 130-7715520011
+  lictor move TICKET lic_01JD3X7Q2V0000000000000000=1 --to-context laptop.rac \\
+    --lend-until 2027-03-31
 
-A container that the vendor has never seen is named by its context (--to-context) instead of its serial.
+The first moves all seats for good, the second two of them; the third lends one.
+A container that the vendor has never seen is named by its context (--to-context)
+instead of its serial.
 
 By files:
-  lictor challenge --firm-code 6000010                                 anywhere with a way to the vendor; prints CHALLENGE
-  lictor server context --challenge CHALLENGE -o old.rac               at the old container's licence server
-  lictor move TICKET LICENSE --to SERIAL --context old.rac -o old.rau  anywhere with a way to the vendor
-  lictor server import old.rau -o old-receipt.rac                      at the old container's licence server
-  lictor push context old-receipt.rac                                  at the vendor: only now the seats go on
-  lictor push pending SERIAL -o new.rau                                at the vendor, for the new container")]
+  lictor challenge --firm-code 6000010                   # reaching the vendor
+  lictor server context --challenge CHALLENGE -o old.rac # at the old container
+  lictor move TICKET LICENSE --to SERIAL --context old.rac -o old.rau
+  lictor server import old.rau -o old-receipt.rac        # at the old container
+  lictor push context old-receipt.rac                    # at the vendor
+  lictor push pending SERIAL -o new.rau                  # at the vendor
+CHALLENGE is what the first command prints. Only the old container's receipt lets
+the seats go on; new.rau is for the new container.")]
 pub(crate) struct Move {
     /// The ticket that the license came from; - reads it from stdin
     #[arg(value_name = "TICKET")]
@@ -114,7 +119,7 @@ impl Move {
         let firm_code = vendor.inspect(&ticket).await?.firm_code;
         if let Some(way) = self.files.way()? {
             let ask = async |begun: &Begun| self.ask(&ticket, firm_code, &vendor, begun).await;
-            let transfer = by_files(&way, &subject, ask).await?;
+            let transfer = by_files(&way, &subject, environment, ask).await?;
             let mut object = transfer_object(&transfer);
             object["file"] = json!(way.target);
             environment.out.one(&object, || {

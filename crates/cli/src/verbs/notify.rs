@@ -9,10 +9,10 @@ use lictor_api::notification::v1::{
 };
 use serde_json::{Value, json};
 
-use crate::args::RequestId;
 use crate::connect::{Link, MAX_ANSWER_BYTES, Service};
 use crate::environment::Environment;
 use crate::failure::Outcome;
+use crate::request::RequestId;
 use crate::show;
 
 #[derive(Debug, Subcommand)]
@@ -36,14 +36,15 @@ pub(crate) enum DestinationVerbs {
     #[command(after_help = "\
 Examples:
   lictor notify destination add --url https://erp.example/hooks/lictor
-  lictor notify destination add --url https://erp.example/hooks/lictor --type 'lictor.order.*' --type 'lictor.license.*'")]
+  lictor notify destination add --url https://erp.example/hooks/lictor \\
+    --type 'lictor.order.*' --type 'lictor.license.*'")]
     Add(Add),
     /// List receivers
     #[command(after_help = "Example:\n  lictor notify destination list")]
     List,
     /// Stop deliveries to a receiver; what comes in the meantime is kept for it
     #[command(
-        after_help = "Example:\n  lictor notify destination disable dst_01JD3X7Q2V0000000000000000 --reason maintenance"
+        after_help = "Example:\n  lictor notify destination disable dst_01JD3X7Q2V0000000000000000 --reason move"
     )]
     Disable(Disable),
     /// Start deliveries again, with everything that was kept
@@ -116,8 +117,11 @@ async fn destination(verb: DestinationVerbs, link: &Link, environment: &Environm
     let mut client = DestinationServiceClient::new(link.channel());
     match verb {
         DestinationVerbs::Add(verb) => {
-            let request =
-                AddDestinationRequest { request_id: verb.request_id.or_fresh()?, url: verb.url, types: verb.types };
+            let request = AddDestinationRequest {
+                request_id: verb.request_id.named(environment)?,
+                url: verb.url,
+                types: verb.types,
+            };
             let answer = client.add_destination(request).await.map_err(|status| link.failed(status))?.into_inner();
             let destination = answer.destination.ok_or_else(|| link.incomplete())?;
             let mut object = destination_object(&destination);

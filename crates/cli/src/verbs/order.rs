@@ -6,10 +6,10 @@ use lictor_api::central::v1::{CreateOrderRequest, GetOrderRequest, ListOrdersReq
 use serde_json::{Value, json};
 
 use super::page;
-use crate::args::RequestId;
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::Outcome;
+use crate::request::RequestId;
 use crate::show;
 
 #[derive(Debug, Subcommand)]
@@ -20,10 +20,12 @@ pub(crate) enum OrderVerbs {
     #[command(after_help = "\
 Examples:
   lictor order create --customer \"Nova GmbH\" --item suite=5
-  lictor order create --customer \"Nova GmbH\" --item suite=5 --item plotter --reference PO-4711
+  lictor order create --customer \"Nova GmbH\" --item suite=5 --item plotter \\
+    --reference PO-4711
 
 =QTY is the number of seats; without it the item's own quantity counts.
-A script that must not order twice gives --request-id and repeats until it gets an answer.")]
+A script that must not order twice gives --request-id and repeats until it gets
+an answer. People who got none are told the name that their request had.")]
     Create(Create),
     /// List orders
     #[command(after_help = "Example:\n  lictor order list --customer \"Nova GmbH\"")]
@@ -87,7 +89,7 @@ impl OrderVerbs {
         match self {
             Self::Create(verb) => {
                 let request = CreateOrderRequest {
-                    request_id: verb.request_id.or_fresh()?,
+                    request_id: verb.request_id.named(environment)?,
                     firm_code: environment.firm_code()?,
                     customer: verb.customer,
                     lines: verb.items,
@@ -165,8 +167,7 @@ fn order_text(order: &Order) -> String {
     for ticket in &order.tickets {
         pairs.push(("ticket", ticket.ticket.clone()));
     }
-    let rows = licenses(order).map(show::license_row).collect();
-    format!("{}\n{}", show::sheet(&pairs), crate::output::table(show::LICENSE_HEADINGS, rows))
+    format!("{}\n{}", show::sheet(&pairs), show::licenses_of_ticket(licenses(order)))
 }
 
 #[cfg(test)]

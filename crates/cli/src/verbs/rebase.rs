@@ -19,14 +19,15 @@ use crate::resume::{Begun, Journal, Subject, state_folder};
 #[command(after_help = "\
 Examples:
   lictor rebase
-  lictor rebase --serial 130-4823901234 --reason \"disk restored from Sunday's backup\"
+  lictor rebase --serial 130-4823901234 --reason \"disk restored from a backup\"
 
 By files:
-  lictor challenge --firm-code 6000010                          anywhere with a way to the vendor; prints CHALLENGE
-  lictor server context --challenge CHALLENGE -o box.rac        at the licence server
-  lictor rebase --context box.rac -o box.rau                    anywhere with a way to the vendor
-  lictor server import box.rau -o box-receipt.rac               at the licence server again
-  lictor push context box-receipt.rac                           at the vendor")]
+  lictor challenge --firm-code 6000010                   # reaching the vendor
+  lictor server context --challenge CHALLENGE -o box.rac # at the licence server
+  lictor rebase --context box.rac -o box.rau             # reaching the vendor
+  lictor server import box.rau -o box-receipt.rac        # at the licence server
+  lictor push context box-receipt.rac                    # at the vendor
+CHALLENGE is what the first command prints.")]
 pub(crate) struct Rebase {
     /// Container, when the licence server has several
     #[arg(long, value_name = "SERIAL", conflicts_with = "context")]
@@ -54,7 +55,7 @@ impl Rebase {
         if let Some(way) = self.files.way()? {
             let vendor = Vendor::open(environment)?;
             let ask = async |begun: &Begun| self.ask(&vendor, begun).await;
-            let activation = by_files(&way, &subject(""), ask).await?;
+            let activation = by_files(&way, &subject(""), environment, ask).await?;
             let mut object = activation_object(&activation, &nothing);
             object["file"] = json!(way.target);
             environment.out.one(&object, || format!("{}\n{}", activation_text(&activation, &nothing), way.next()));

@@ -22,7 +22,9 @@ use crate::resume::{Begun, Journal, Subject, state_folder};
 #[command(after_help = "\
 Examples:
   lictor replace 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD --lost 130-4823901234
-  lictor replace TICKET --lost 130-4823901234 --context new.rac -o new.rau      by files, with the new container's context")]
+
+By files, with the context of the new container:
+  lictor replace TICKET --lost 130-4823901234 --context new.rac -o new.rau")]
 pub(crate) struct Replace {
     /// The ticket, five groups of five characters; - reads it from stdin
     #[arg(value_name = "TICKET")]
@@ -54,7 +56,7 @@ impl Replace {
         let vendor = Vendor::open(environment)?;
         if let Some(way) = self.files.way()? {
             let ask = async |begun: &Begun| self.ask(&ticket, &vendor, begun).await;
-            let activation = by_files(&way, &subject, ask).await?;
+            let activation = by_files(&way, &subject, environment, ask).await?;
             let holds = inspected(&vendor, &ticket).await;
             let mut object = activation_object(&activation, &holds);
             object["lost"] = json!(self.lost);

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::Outcome;
-use crate::{args, output, show};
+use crate::{args, show};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TicketVerbs {
@@ -49,8 +49,7 @@ impl TicketVerbs {
                 ("order", answer.order_id.clone()),
                 ("customer", answer.customer.clone()),
             ];
-            let rows = ticket.licenses.iter().map(show::license_row).collect();
-            format!("{}\n{}", show::sheet(&pairs), output::table(show::LICENSE_HEADINGS, rows))
+            format!("{}\n{}", show::sheet(&pairs), show::licenses_of_ticket(ticket.licenses.iter()))
         });
         Ok(())
     }

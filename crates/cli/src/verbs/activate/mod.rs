@@ -31,16 +31,18 @@ pub(crate) const VERB: &str = "activate";
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lictor activate                                               asks for everything
+  lictor activate                                        # asks for everything
   lictor activate 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD
-  lictor activate 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD --license lic_01JD3X7Q2V0000000000000000=3
+  lictor activate 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD \\
+    --license lic_01JD3X7Q2V0000000000000000=3
   echo \"$TICKET\" | lictor activate -
 
 By files, where the licence server has no way to the vendor:
-  lictor server context --firm-code 6000010 -o box.rac          at the licence server
-  lictor activate TICKET --context box.rac -o box.rau           anywhere with a way to the vendor
-  lictor server import box.rau -o box-receipt.rac               at the licence server again
-  lictor push context box-receipt.rac                           at the vendor; may be left out")]
+  lictor server context --firm-code 6000010 -o box.rac   # at the licence server
+  lictor activate TICKET --context box.rac -o box.rau    # reaching the vendor
+  lictor server import box.rau -o box-receipt.rac        # at the licence server
+  lictor push context box-receipt.rac                    # at the vendor
+The last one may be left out.")]
 pub(crate) struct Activate {
     /// The ticket, five groups of five characters; - reads it from stdin [default: asks, in a terminal]
     #[arg(value_name = "TICKET")]
@@ -109,7 +111,7 @@ impl Activate {
         if let Some(way) = self.files.way()? {
             let vendor = Vendor::open(environment)?;
             let ask = async |begun: &Begun| wanted.ask(&vendor, begun).await;
-            let activation = by_files(&way, &wanted.subject(), ask).await?;
+            let activation = by_files(&way, &wanted.subject(), environment, ask).await?;
             let holds = inspected(&vendor, &wanted.ticket).await;
             let mut object = activation_object(&activation, &holds);
             object["file"] = json!(way.target);

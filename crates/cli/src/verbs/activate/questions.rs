@@ -1,6 +1,7 @@
 //! What the wizard shows and how it reads choices: everything of it that needs no terminal.
 
 use lictor_api::activation::v1::{InspectTicketResponse, TicketLicense};
+use lictor_api::types::v1::ContainerKind;
 
 use crate::remote::{HeldFirm, Pick};
 use crate::{output, show};
@@ -88,7 +89,7 @@ pub(super) fn places_table(firms: &[HeldFirm], address: &str) -> String {
             vec![
                 (place + 1).to_string(),
                 held.serial.clone(),
-                format!("{}, {entries}, at {address}", show::kind(held.kind)),
+                format!("{}, {entries}, at {address}", ContainerKind::word_of(held.kind)),
             ]
         })
         .collect();

@@ -38,7 +38,7 @@ pub(super) async fn run(folder: &Path, environment: &Environment) -> Outcome {
 }
 
 async fn lead(asker: Asker, folder: &Path, environment: &Environment) -> Outcome {
-    asker.say("Activate a ticket. Enter ends each answer. Ctrl-C stops at any time and nothing is lost.\n");
+    asker.say("Activate a ticket. Enter ends each answer; Ctrl-C stops, and nothing is lost.\n");
     let vendor = match Vendor::open(environment) {
         Ok(vendor) => vendor,
         Err(failure) => return carried::without_vendor(asker, &failure, environment).await,
@@ -65,7 +65,7 @@ async fn lead(asker: Asker, folder: &Path, environment: &Environment) -> Outcome
         asker.say(&format!("An earlier run was interrupted: {what} into container {}.", begun.serial));
         if asker.yes("Go on with it?", true).await? {
             let wanted = Wanted { ticket, licenses };
-            let online = Online { vendor, site: Site::open(environment).await? };
+            let online = Online { vendor, site: Site::open(environment).await?, out: environment.out.clone() };
             return activate(asker, &wanted, holds.firm_code, begun.serial, &online, folder, environment).await;
         }
     }
@@ -97,7 +97,7 @@ async fn lead(asker: Asker, folder: &Path, environment: &Environment) -> Outcome
         asker.say("nothing was changed");
         return Err(Failure::Told(ErrorCode::Internal.exit_code()));
     }
-    let online = Online { vendor, site };
+    let online = Online { vendor, site, out: environment.out.clone() };
     activate(asker, &wanted, holds.firm_code, held.serial.clone(), &online, folder, environment).await
 }
 

@@ -5,10 +5,10 @@ use lictor_api::central::v1::assignment_service_client::AssignmentServiceClient;
 use lictor_api::central::v1::{AssignContainersRequest, Assignment, ListAssignmentsRequest};
 use serde_json::{Value, json};
 
-use crate::args::{RequestId, fresh_request_id};
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::Outcome;
+use crate::request::{self, RequestId};
 use crate::show;
 use crate::verbs::page;
 
@@ -41,7 +41,7 @@ pub(crate) struct Assignments {
 }
 
 pub(super) async fn assign(verb: Assign, environment: &Environment) -> Outcome {
-    let name = verb.request_id.or_fresh()?;
+    let name = verb.request_id.named(environment)?;
     let assigned = assign_named(&name, &verb.customer, &verb.serials, verb.reassign, environment).await?;
     tell(&assigned, "nothing was assigned", environment);
     Ok(())
@@ -54,7 +54,7 @@ pub(crate) async fn assign_all(
     reassign: bool,
     environment: &Environment,
 ) -> Outcome<Vec<Assignment>> {
-    assign_named(&fresh_request_id()?, customer, serials, reassign, environment).await
+    assign_named(&request::fresh()?, customer, serials, reassign, environment).await
 }
 
 async fn assign_named(

@@ -5,10 +5,10 @@ use lictor_api::update::v1::BlockContainerRequest;
 use lictor_api::update::v1::update_service_client::UpdateServiceClient;
 use serde_json::json;
 
-use crate::args::RequestId;
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::Outcome;
+use crate::request::RequestId;
 
 #[derive(Debug, Args)]
 pub(crate) struct Block {
@@ -31,7 +31,7 @@ pub(super) async fn block(verb: Block, environment: &Environment) -> Outcome {
         firm_code: environment.firm_code()?,
         serial: verb.serial,
         reason: verb.reason,
-        reference: verb.request_id.or_fresh()?,
+        reference: verb.request_id.named(environment)?,
     };
     let answer = client.block_container(request).await.map_err(|status| link.failed(status))?.into_inner();
     let object = json!({

@@ -7,6 +7,7 @@ mod export;
 pub(crate) use assign::assign_all;
 
 use clap::{Args, Subcommand};
+use lictor_api::types::v1::ContainerKind;
 use lictor_api::update::v1::container_service_client::ContainerServiceClient;
 use lictor_api::update::v1::{Container, GetContainerRequest, ListContainersRequest};
 use serde_json::{Value, json};
@@ -31,7 +32,8 @@ Examples:
   lictor container assign 130-4823901234 130-7715520011 --customer \"Nova GmbH\"
   lictor container assign 130-4823901234 --customer \"Other AG\" --reassign
 
-A new name makes a new customer. A container that belongs to somebody else is moved only with --reassign.")]
+A new name makes a new customer. A container that belongs to somebody else is
+moved only with --reassign.")]
     Assign(assign::Assign),
     /// List which containers belong to whom
     #[command(after_help = "\
@@ -92,7 +94,7 @@ async fn list(environment: &Environment) -> Outcome {
         .map(|container| {
             vec![
                 container.serial.clone(),
-                show::kind(container.kind).to_owned(),
+                ContainerKind::word_of(container.kind).to_owned(),
                 container.confirmed.to_string(),
                 pending(container).to_string(),
                 show::time_word(container.last_contact_at.as_ref()),
@@ -132,7 +134,7 @@ async fn show_one(verb: Show, environment: &Environment) -> Outcome {
         let mut pairs = vec![
             ("container", container.serial.clone()),
             ("id", container.container_id.clone()),
-            ("kind", show::kind(container.kind).to_owned()),
+            ("kind", ContainerKind::word_of(container.kind).to_owned()),
             ("confirmed", container.confirmed.to_string()),
             ("latest", container.latest.to_string()),
             ("pending", pending(&container).to_string()),
@@ -173,7 +175,7 @@ fn container_object(container: &Container) -> Value {
         "serial": container.serial,
         "container_id": container.container_id,
         "firm_code": container.firm_code,
-        "kind": show::kind(container.kind),
+        "kind": ContainerKind::word_of(container.kind),
         "epoch": container.epoch,
         "confirmed": container.confirmed,
         "latest": container.latest,

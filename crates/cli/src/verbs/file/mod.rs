@@ -34,7 +34,8 @@ Examples:
   lictor file armor box.rac
   lictor file armor box.rac -o box.txt
 
-Every verb that reads such a file takes the text too, with whatever mail is around it.")]
+Every verb that reads such a file takes the text too, with whatever mail is
+around it.")]
     Armor(Armor),
     /// Write a file that came as text in its binary form
     #[command(after_help = "Examples:\n  lictor file dearmor mail.txt -o box.rau\n  lictor file dearmor - -o box.rau")]
@@ -42,12 +43,12 @@ Every verb that reads such a file takes the text too, with whatever mail is arou
     /// Show a small file as a series of QR codes, or write them as pictures
     #[command(after_help = "\
 Examples:
-  lictor file qr box.rac                        in the terminal, one code after the other
-  lictor file qr box.rac -o codes/              as pictures box.rac-1-of-3.png and so on
+  lictor file qr box.rac             # in the terminal, one code after the other
+  lictor file qr box.rac -o codes/   # as pictures box.rac-1-of-3.png and so on
   lictor file qr box.rac -o codes/ --format svg
 
-Scan them in any order and join the texts with lictor file from-qr. At most 64 codes; a larger file travels by stick or
-as text.")]
+Scan them in any order and join the texts with lictor file from-qr. At most 64
+codes; a larger file travels by stick or as text.")]
     Qr(codes::Qr),
     /// Join the texts of scanned QR codes to the file
     #[command(after_help = "\
@@ -56,7 +57,8 @@ Examples:
   lictor file from-qr 1.txt 2.txt 3.txt -o box.rac
   lictor file from-qr - -o box.rac
 
-In any order, the same one twice is fine. What is missing is named by its number.")]
+In any order, the same one twice is fine. What is missing is named by its
+number.")]
     FromQr(codes::FromQr),
 }
 

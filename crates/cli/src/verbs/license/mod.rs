@@ -12,10 +12,11 @@ use lictor_api::types::v1::LicenseState;
 use serde_json::json;
 
 use super::page;
-use crate::args::{self, RequestId};
+use crate::args;
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::Outcome;
+use crate::request::RequestId;
 use crate::{output, show};
 
 #[derive(Debug, Subcommand)]
@@ -45,8 +46,8 @@ Examples:
   lictor license history --container 130-4823901234
   lictor license history --container 130-4823901234 --at 2027-01-31
 
-`proven` means that the container surely held it; `possible`, that it was issued and not yet proven, or that its taking
-back was not.")]
+`proven` means that the container surely held it; `possible`, that it was issued
+and not yet proven, or that its taking back was not.")]
     History(history::History),
     /// End the automatic renewal of a license: it runs to its end and is not renewed again
     #[command(after_help = "Example:\n  lictor license cancel-renewal lic_01JD3X7Q2V0000000000000000")]
@@ -67,7 +68,7 @@ pub(crate) struct List {
     container: String,
 
     /// Only those in this state
-    #[arg(long, value_name = "STATE", value_parser = ["available", "collected", "confirmed", "returning", "withdrawn", "merged", "lost"])]
+    #[arg(long, value_name = "STATE", value_parser = state_names())]
     state: Option<String>,
 }
 
@@ -92,18 +93,13 @@ pub(crate) struct Withdraw {
     request_id: RequestId,
 }
 
-fn state_number(name: Option<&str>) -> i32 {
-    let state = match name {
-        Some("available") => LicenseState::Available,
-        Some("collected") => LicenseState::Collected,
-        Some("confirmed") => LicenseState::Confirmed,
-        Some("returning") => LicenseState::Returning,
-        Some("withdrawn") => LicenseState::Withdrawn,
-        Some("merged") => LicenseState::Merged,
-        Some("lost") => LicenseState::Lost,
-        _ => LicenseState::Unspecified,
-    };
-    state.into()
+/// Reader of the words for states of licenses.
+fn state_names() -> clap::builder::PossibleValuesParser {
+    LicenseState::STATES.map(LicenseState::word).into()
+}
+
+fn state_number(word: Option<&str>) -> i32 {
+    word.and_then(LicenseState::of_word).unwrap_or_default().into()
 }
 
 impl LicenseVerbs {
@@ -157,7 +153,7 @@ async fn show(verb: Show, environment: &Environment) -> Outcome {
             ("item", license.item.clone()),
             ("product code", license.product_code.to_string()),
             ("seats", show::seats(license.quantity)),
-            ("state", show::license_state(license.state).to_owned()),
+            ("state", LicenseState::word_of(license.state).to_owned()),
             ("expires", show::time_word(license.expires_at.as_ref())),
             ("ticket", license.ticket.clone()),
             ("order", license.order_id.clone()),
@@ -171,7 +167,7 @@ async fn show(verb: Show, environment: &Environment) -> Outcome {
                 vec![
                     allocation.serial.clone(),
                     show::seats(allocation.quantity),
-                    show::license_state(allocation.state).to_owned(),
+                    LicenseState::word_of(allocation.state).to_owned(),
                     show::time_word(allocation.expires_at.as_ref()),
                     show::loan(allocation),
                 ]
@@ -190,7 +186,7 @@ async fn withdraw(verb: Withdraw, environment: &Environment) -> Outcome {
     let link = environment.link(Service::Activation)?;
     let mut client = PushServiceClient::new(link.channel());
     let request = WithdrawLicenseRequest {
-        request_id: verb.request_id.or_fresh()?,
+        request_id: verb.request_id.named(environment)?,
         license_id: verb.license,
         reason: verb.reason,
     };

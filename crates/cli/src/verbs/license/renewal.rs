@@ -4,10 +4,10 @@ use clap::Args;
 use lictor_api::central::v1::CancelRenewalRequest;
 use lictor_api::central::v1::license_service_client::LicenseServiceClient;
 
-use crate::args::RequestId;
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::Outcome;
+use crate::request::RequestId;
 use crate::show;
 
 #[derive(Debug, Args)]
@@ -31,7 +31,8 @@ pub(super) async fn resume(verb: Renewal, environment: &Environment) -> Outcome 
 async fn set(verb: Renewal, resume: bool, environment: &Environment) -> Outcome {
     let link = environment.link(Service::Central)?;
     let mut client = LicenseServiceClient::new(link.channel());
-    let request = CancelRenewalRequest { request_id: verb.request_id.or_fresh()?, license_id: verb.license, resume };
+    let request =
+        CancelRenewalRequest { request_id: verb.request_id.named(environment)?, license_id: verb.license, resume };
     let answer = client.cancel_renewal(request).await.map_err(|status| link.failed(status))?.into_inner();
     let license = answer.license.ok_or_else(|| link.incomplete())?;
     environment.out.one(&show::license(&license), || {

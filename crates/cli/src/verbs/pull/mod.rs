@@ -33,16 +33,18 @@ const MAX_JITTER: Duration = duration::days(1);
 #[command(after_help = "\
 Examples:
   lictor pull
-  lictor pull --jitter 30m                                            from cron: not every machine in the same minute
+  lictor pull --jitter 30m                 # not every machine in the same minute
 
 In a crontab:
   17 3 * * *  lictor pull --jitter 1h
 
-For one container by files, with a context that carries a challenge (lictor challenge):
+For one container by files, with a context that carries a challenge (lictor
+challenge):
   lictor pull --context box.rac -o box.rau
 
-Ready-made units for systemd and a crontab: deploy/pull in the sources. The exit code is 0 when every container is up to
-date, else that of the first failure; 5 also when another pull runs already.")]
+Ready-made units for systemd and a crontab: deploy/pull in the sources. The exit
+code is 0 when every container is up to date, else that of the first failure; 5
+also when another pull runs already.")]
 pub(crate) struct Pull {
     /// Wait a random time up to this before asking, such as 30m or 1h, so that many machines do not ask at once
     #[arg(long, value_name = "DURATION", value_parser = jitter, conflicts_with = "context")]

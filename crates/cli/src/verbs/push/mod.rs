@@ -9,11 +9,12 @@ use lictor_api::activation::v1::push_service_client::PushServiceClient;
 use lictor_api::activation::v1::{CreatePushRequest, GetPendingUpdateRequest};
 use serde_json::{Value, json};
 
-use crate::args::{self, RequestId};
+use crate::args;
 use crate::connect::{Link, MAX_ANSWER_BYTES, Service};
 use crate::environment::Environment;
 use crate::failure::Outcome;
 use crate::files;
+use crate::request::RequestId;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PushVerbs {
@@ -23,8 +24,10 @@ pub(crate) enum PushVerbs {
     /// before and is not confirmed, so a file that got lost needs no second sending.
     #[command(after_help = "\
 Examples:
-  lictor push create --container 130-4823901234 --ticket 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD -o next.rau
-  lictor push create --container 130-4823901234 --withdraw lic_01JD3X7Q2V0000000000000000 -o next.rau")]
+  lictor push create --container 130-4823901234 -o next.rau \\
+    --ticket 7Q2VK-0M8RT-5XJ4E-9HCPA-63WZD
+  lictor push create --container 130-4823901234 -o next.rau \\
+    --withdraw lic_01JD3X7Q2V0000000000000000")]
     Create(Create),
     /// Write the update file with everything that is not confirmed yet; issues nothing new
     #[command(after_help = "Example:\n  lictor push pending 130-4823901234 -o next.rau")]
@@ -33,10 +36,12 @@ Examples:
     #[command(after_help = "\
 Examples:
   lictor push context inbox/*.rac
-  lictor push context shipment/ --customer \"Nova GmbH\"          all files of a folder; their containers become the customer's
+  lictor push context shipment/ --customer \"Nova GmbH\"
 
-Verdicts: ok, old, rollback-suspected, fork-reported, unknown-container. Files that fail are named, the others are
-taken in; the exit code is that of the first failure.")]
+A folder stands for all its files; with --customer their containers become the
+customer's. Verdicts: ok, old, rollback-suspected, fork-reported,
+unknown-container. Files that fail are named, the others are taken in; the exit
+code is that of the first failure.")]
     Context(contexts::Contexts),
 }
 
@@ -97,7 +102,7 @@ async fn create(verb: Create, link: &Link, environment: &Environment) -> Outcome
     files::check_target(&verb.target.output, verb.target.force)?;
     let ticket = verb.ticket.as_deref().map(args::ticket).transpose()?;
     let request = CreatePushRequest {
-        request_id: verb.request_id.or_fresh()?,
+        request_id: verb.request_id.named(environment)?,
         firm_code: environment.firm_code()?,
         serial: verb.container.clone(),
         ticket: ticket.map(|ticket| ticket.reveal()).unwrap_or_default(),

@@ -52,14 +52,17 @@ pub(crate) fn mode_number(name: &str) -> i32 {
 #[command(after_help = "\
 Examples:
   lictor run --firm-code 6000010 --product-code 201 -- ./simulator --level 3
-  lictor run --firm-code 6000010 --product-code 201 --mode station-share --trust example.lif -- ./simulator
+  lictor run --firm-code 6000010 --product-code 201 --mode station-share \\
+    --trust example.lif -- ./simulator
 
 As a container's entrypoint:
-  ENTRYPOINT [\"lictor\", \"run\", \"--firm-code\", \"6000010\", \"--product-code\", \"201\", \"--trust\", \"/example.lif\", \"--\"]
+  ENTRYPOINT [\"lictor\", \"run\", \"--firm-code\", \"6000010\", \"--product-code\", \"201\", \\
+    \"--trust\", \"/example.lif\", \"--\"]
   CMD [\"/simulator\"]
 
-Exit codes: 120 refused, 125 another failure of its own, 126 CMD cannot be executed, 127 CMD does not exist,
-128+n CMD died of signal n, else what CMD exited with.")]
+Exit codes: 120 refused, 125 another failure of its own, 126 CMD cannot be
+executed, 127 CMD does not exist, 128+n CMD died of signal n, else what CMD
+exited with.")]
 pub(crate) struct Run {
     /// The product
     #[arg(long, value_name = "P", value_parser = number)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lictor_api::server::v1::{CreateContainerRequest, ListContainersRequest, ServerContainer};
+use lictor_api::types::v1::ContainerKind;
 use serde_json::{Value, json};
 
 use super::client;
@@ -67,13 +68,13 @@ fn container_object(container: &ServerContainer) -> Value {
     json!({
         "serial": container.serial,
         "container_id": container.container_id,
-        "kind": show::kind(container.kind),
+        "kind": ContainerKind::word_of(container.kind),
         "firms": firms,
     })
 }
 
 fn container_text(container: &ServerContainer) -> String {
-    let mut text = format!("container {} ({})", container.serial, show::kind(container.kind));
+    let mut text = format!("container {} ({})", container.serial, ContainerKind::word_of(container.kind));
     for firm in &container.firms {
         text.push_str(&format!("\nfirm {}, counter {}\n", firm.firm_code, firm.counter));
         let rows: Vec<_> = firm.entries.iter().map(show::entry_row).collect();
@@ -92,7 +93,7 @@ pub(super) async fn create_container(verb: CreateContainer, environment: &Enviro
     let answer = client(&link).create_container(request).await.map_err(|status| link.failed(status))?.into_inner();
     let object = json!({
         "serial": answer.serial,
-        "kind": show::kind(answer.kind),
+        "kind": ContainerKind::word_of(answer.kind),
         "firm_code": answer.firm_code,
         "counter": answer.counter,
         "file": verb.lif,
@@ -103,7 +104,7 @@ pub(super) async fn create_container(verb: CreateContainer, environment: &Enviro
         format!(
             "{what} container {} ({}) for firm {}\nnext: lictor activate TICKET",
             answer.serial,
-            show::kind(answer.kind),
+            ContainerKind::word_of(answer.kind),
             answer.firm_code
         )
     });

@@ -31,17 +31,19 @@ Examples:
     #[command(after_help = "\
 Examples:
   lictor server context --firm-code 6000010 -o box.rac
-  lictor server context --challenge CHALLENGE -o box.rac        provably fresh: for return, move, pull and rebase by files
+  lictor server context --challenge CHALLENGE -o box.rac
 
-CHALLENGE is what `lictor challenge` printed; - reads it from stdin.")]
+CHALLENGE is what `lictor challenge` printed; - reads it from stdin. It makes the
+context provably fresh, which return, move, pull and rebase by files ask for.")]
     Context(transport::Context),
     /// Import an update file: everything new in it, or nothing
     #[command(after_help = "\
 Examples:
   lictor server import box.rau -o box-receipt.rac
-  lictor server import - < mail.txt                             a file as text, with whatever mail is around it
+  lictor server import - < mail.txt
 
-Importing a file again is safe: what is applied already is skipped.")]
+A file may come as text with whatever mail is around it. Importing it again is
+safe: what is applied already is skipped.")]
     Import(transport::Import),
     /// Prove the time to a licence server whose clock is wrong or suspect
     ///

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lictor_api::server::v1::{CreateContextRequest, ImportUpdateRequest};
+use lictor_api::types::v1::ContainerKind;
 use serde_json::json;
 
 use super::client;
 use crate::args::from_hex;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
-use crate::{files, show};
+use crate::files;
 
 #[derive(Debug, Args)]
 pub(crate) struct Context {
@@ -69,7 +70,7 @@ pub(super) async fn context(verb: Context, environment: &Environment) -> Outcome
     files::write(&verb.output, &answer.context, verb.force)?;
     let object = json!({
         "serial": answer.serial,
-        "kind": show::kind(answer.kind),
+        "kind": ContainerKind::word_of(answer.kind),
         "firm_code": firm_code,
         "counter": answer.counter,
         "fresh": fresh,

@@ -45,7 +45,7 @@ impl Return {
         }
         if let Some(way) = self.files.way()? {
             let ask = async |begun: &Begun| ask_back(&ticket, &loan, &vendor, begun).await;
-            let transfer = by_files(&way, &subject, ask).await?;
+            let transfer = by_files(&way, &subject, environment, ask).await?;
             let mut object = transfer_object(&transfer);
             object["file"] = json!(way.target);
             environment.out.one(&object, || format!("{}\n{}", transfer_text(&transfer), way.next()));

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use super::move_license::Target;
 use super::page;
-use crate::args::RequestId;
 use crate::connect::Service;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 use crate::remote::{Pick, Vendor};
+use crate::request::RequestId;
 use crate::{files, show};
 
 #[derive(Debug, Subcommand)]
@@ -34,17 +34,21 @@ Examples:
     /// Give lent seats back before their date, from the container that borrowed them
     #[command(after_help = "\
 Examples:
-  lictor transfer return trf_01JD3X7Q2V0000000000000000 --ticket TICKET     at the borrower's licence server
+  lictor transfer return trf_01JD3X7Q2V0000000000000000 --ticket TICKET
 
-By files, with a context that carries a challenge:
-  lictor transfer return trf_01JD3X7Q2V0000000000000000 --ticket TICKET --context laptop.rac -o laptop.rau")]
+That is run at the borrower's licence server. By files, with a context of the
+borrower that carries a challenge:
+  lictor transfer return trf_01JD3X7Q2V0000000000000000 --ticket TICKET \\
+    --context laptop.rac -o laptop.rau")]
     Return(give_back::Return),
     /// Start a transfer from the vendor's side, with nothing needed from the customer; for the vendor's staff
     #[command(after_help = "\
 Example:
-  lictor transfer create lic_01JD3X7Q2V0000000000000000=2 --from 130-4823901234 --to 130-7715520011 -o old.rau
+  lictor transfer create lic_01JD3X7Q2V0000000000000000=2 \\
+    --from 130-4823901234 --to 130-7715520011 -o old.rau
 
-The file is for the old container; the new one gets its part when the old one's receipt proved the leaving.")]
+The file is for the old container; the new one gets its part when the old one's
+receipt proved the leaving.")]
     Create(Create),
 }
 
@@ -106,7 +110,7 @@ async fn create(verb: Create, environment: &Environment) -> Outcome {
     verb.target.check(environment.clock.now())?;
     files::check_target(&verb.output, verb.force)?;
     let mut request = TransferLicenseRequest {
-        request_id: verb.request_id.or_fresh()?,
+        request_id: verb.request_id.named(environment)?,
         firm_code: environment.firm_code()?,
         license_id: verb.license.license,
         quantity: verb.license.quantity,

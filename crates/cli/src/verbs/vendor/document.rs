@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lictor_clock::Timestamp;
 use lictor_signing::{Envelope, MAX_ROOT_BYTES, PublicKey, Role, RootDocument, SignedPayload, cbor};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -94,7 +95,9 @@ pub(crate) fn text(envelope: &Envelope, document: &RootDocument) -> String {
     let mut rows = Vec::new();
     for (role, rule) in &document.roles {
         for entry in &rule.keys {
-            let time = |time: Option<lictor_clock::Timestamp>| time.map_or("-".to_owned(), |time| time.to_string());
+            let time = |time: Option<Timestamp>| {
+                time.map_or("-".to_owned(), |time| Timestamp::from_seconds(time.as_seconds()).to_string())
+            };
             rows.push(vec![
                 role.name().to_owned(),
                 format!("{} of {}", rule.threshold, rule.keys.len()),

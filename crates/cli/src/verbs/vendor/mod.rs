@@ -11,6 +11,7 @@ use lictor_api::update::v1::vendor_service_client::VendorServiceClient;
 use lictor_api::update::v1::{
     CreateLifRequest, GetRootRequest, GetVendorRequest, InitVendorRequest, ReplayArchiveRequest, Vendor,
 };
+use lictor_licensing::ContainerKind as Kind;
 use serde_json::{Value, json};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -28,9 +29,11 @@ pub(crate) enum VendorVerbs {
     #[command(after_help = "\
 Examples:
   lictor vendor init --firm-code 6000010 --name \"Example Software\"
-  lictor vendor init --name \"Example Software\" --root-key alice.pub --root-key bob.pub --threshold 2 -o proposal.root
+  lictor vendor init --name \"Example Software\" \\
+    --root-key alice.pub --root-key bob.pub --threshold 2 -o proposal.root
 
-With --root-key people hold the root keys: the vendor exists once they signed the proposal and it is installed.")]
+With --root-key people hold the root keys: the vendor exists once they signed
+the proposal and it is installed.")]
     Init(Init),
     /// Show the vendor and the fingerprint of its root document
     #[command(after_help = "Example:\n  lictor vendor show --firm-code 6000010")]
@@ -92,21 +95,12 @@ pub(crate) struct Lif {
 
 /// Reader of the words for kinds of containers.
 pub(crate) fn kind_names() -> clap::builder::PossibleValuesParser {
-    ["folder", "machine", "volume", "kubernetes", "token", "cloud"].into()
+    Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().into()
 }
 
-/// The number of a kind on the wire.
+/// The number of a kind on the wire; unspecified for none.
 pub(crate) fn kind_number(name: &str) -> i32 {
-    let kind = match name {
-        "folder" => ContainerKind::Folder,
-        "machine" => ContainerKind::Machine,
-        "volume" => ContainerKind::Volume,
-        "kubernetes" => ContainerKind::Kubernetes,
-        "token" => ContainerKind::Token,
-        "cloud" => ContainerKind::Cloud,
-        _ => ContainerKind::Unspecified,
-    };
-    kind.into()
+    ContainerKind::from(name.parse::<Kind>().ok()).into()
 }
 
 impl VendorVerbs {

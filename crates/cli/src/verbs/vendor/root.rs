@@ -32,16 +32,21 @@ Examples:
   lictor vendor root show
   lictor vendor root show -o proposal.root
 
-With -o the waiting proposal is written for its holders to sign; without one, the newest document.")]
+With -o the waiting proposal is written for its holders to sign; without one,
+the newest document.")]
     Show(Show),
     /// Propose the next root document: other keys, other thresholds
     #[command(after_help = "\
 Examples:
-  lictor vendor root propose --add-key root=carol.pub --retire 5f1c2a90 -o proposal.root
+  lictor vendor root propose --add-key root=carol.pub --retire 5f1c2a90 \\
+    -o proposal.root
   lictor vendor root propose --threshold root=3 -o proposal.root
-  lictor vendor root propose --add-key issue=new --limit 5f1c2a90=2027-01-31 -o proposal.root
+  lictor vendor root propose --add-key issue=new --limit 5f1c2a90=2027-01-31 \\
+    -o proposal.root
 
-Nothing counts before it is signed and installed. The same proposal again is answered with the waiting one.")]
+Nothing counts before it is signed and installed. The same proposal again is
+answered with the waiting one. A root key in the key store signs no proposals:
+such a vendor changes its keys with lictor vendor root rotate.")]
     Propose(Propose),
     /// Hand in a proposal that holders signed
     #[command(after_help = "Example:\n  lictor vendor root sign proposal.root")]

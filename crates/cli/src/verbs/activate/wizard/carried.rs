@@ -35,7 +35,7 @@ pub(super) async fn by_hand(
         })
         .await?;
     let ask = async |begun: &Begun| wanted.ask(vendor, begun).await;
-    let activation = by_files(&way, &wanted.subject(), ask).await?;
+    let activation = by_files(&way, &wanted.subject(), environment, ask).await?;
     let update = way.target.display();
     let receipt = way.target.with_file_name(receipt_name(&way.target));
     asker.say(&format!(
@@ -45,14 +45,8 @@ pub(super) async fn by_hand(
         name_of(&way.target),
         name_of(&receipt)
     ));
-    let proof = asker
-        .parsed("Path of the receipt, or Enter to leave it out:", |answer| {
-            if answer.is_empty() {
-                return Ok(None);
-            }
-            files::read_license_file(Path::new(answer)).map(Some).map_err(|failure| failure.to_string())
-        })
-        .await?;
+    let question = "Path of the receipt, or Enter to leave it out:";
+    let proof = asker.file_or_none(question, |path| files::read_license_file(&path)).await?;
     let activation = match proof {
         Some(proof) => {
             vendor.submit(proof).await?;
