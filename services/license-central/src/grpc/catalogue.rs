@@ -105,7 +105,12 @@ fn told(items: &[EncodedItem], applied: &Applied) -> ApplyCatalogueResponse {
     for place in &applied.created {
         let item = &items[*place].item;
         let (code, modules) = (item.product_item.product_code(), item.product_item.modules().len());
-        lines.push(format!("{}: new, product {code}, {modules} modules", item.name));
+        let modules = match modules {
+            0 => "no modules".to_owned(),
+            1 => "1 module".to_owned(),
+            count => format!("{count} modules"),
+        };
+        lines.push(format!("{}: new, product {code}, {modules}", item.name));
     }
     for (place, before) in &applied.changed {
         let item = &items[*place].item;
