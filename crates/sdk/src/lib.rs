@@ -50,7 +50,7 @@ mod connection;
 mod error;
 mod request;
 mod seat;
-mod tls;
+pub mod tls;
 mod trust;
 
 pub use address::{Address, AddressError, DEFAULT_PORT, DEFAULT_SOCKET, HOST_VARIABLE, MAX_ADDRESSES};

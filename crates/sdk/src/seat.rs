@@ -5,10 +5,11 @@
 //! reconnect grace less a tenth. The server gives the seat to nobody else before the grace and a tenth are over.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lictor_api::server::v1 as wire;
-use lictor_clock::Timestamp;
+use lictor_clock::{SharedClock, Timestamp};
 use lictor_signing::{GrantStatement, PublicKey};
 use tokio::sync::{broadcast, oneshot, watch};
 use tonic::Streaming;
@@ -72,6 +73,30 @@ pub struct Seat {
     state: watch::Receiver<SeatState>,
     events: broadcast::Sender<SeatEvent>,
     release: Option<oneshot::Sender<oneshot::Sender<()>>>,
+    deadline: Arc<Deadline>,
+    clock: SharedClock,
+}
+
+/// Until when nobody else can have the seat, in microseconds of the boot clock. It only rises.
+#[derive(Debug)]
+struct Deadline(AtomicU64);
+
+impl Deadline {
+    fn at(time: Duration) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(micros(time))))
+    }
+
+    fn raise(&self, time: Duration) {
+        self.0.fetch_max(micros(time), Ordering::AcqRel);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Acquire))
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The licence entry that serves, as far as it was told.
@@ -130,10 +155,11 @@ impl Seat {
         self.state.borrow().clone()
     }
 
-    /// Whether the program may go on: everything but ended.
+    /// Whether the program may go on. Looks at the clock: a machine that wakes after its time without contact is over has
+    /// no valid seat from the first moment on, though the state says so only after the next look of the background.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        !matches!(*self.state.borrow(), SeatState::Ended(_))
+        !matches!(*self.state.borrow(), SeatState::Ended(_)) && self.clock.boottime() <= self.deadline.get()
     }
 
     /// What happens from now on.
@@ -178,13 +204,15 @@ pub(crate) fn hold(
     let (events, _) = broadcast::channel(EVENTS);
     let (release, released) = oneshot::channel();
     let entry = grant.entry.clone().unwrap_or_default();
+    let clock = client.clock.clone();
+    let deadline = Deadline::at(asked_at + less_a_tenth(Duration::from_millis(statement.revalidate_within_ms)));
     let holder = Holder {
         client,
         address,
         lease_key: connection.lease_key,
         session_id: grant.session_id.clone(),
         grace: Duration::from_millis(statement.reconnect_grace_ms),
-        deadline: asked_at + less_a_tenth(Duration::from_millis(statement.revalidate_within_ms)),
+        deadline: Arc::clone(&deadline),
         state,
         events: events.clone(),
     };
@@ -201,6 +229,8 @@ pub(crate) fn hold(
         state: watch_state,
         events,
         release: Some(release),
+        deadline,
+        clock,
     }
 }
 
@@ -215,8 +245,7 @@ struct Holder {
     lease_key: PublicKey,
     session_id: String,
     grace: Duration,
-    /// By the boot clock: until then nobody else can have the seat.
-    deadline: Duration,
+    deadline: Arc<Deadline>,
     state: watch::Sender<SeatState>,
     events: broadcast::Sender<SeatEvent>,
 }
@@ -230,7 +259,7 @@ enum StreamEnd {
 }
 
 impl Holder {
-    async fn run(mut self, connection: Arc<Connection>, mut released: oneshot::Receiver<oneshot::Sender<()>>) {
+    async fn run(self, connection: Arc<Connection>, mut released: oneshot::Receiver<oneshot::Sender<()>>) {
         let done = tokio::select! {
             reason = self.hold(connection) => {
                 self.end(reason);
@@ -256,11 +285,11 @@ impl Holder {
     }
 
     /// Holds until the end, over as many connections as it takes.
-    async fn hold(&mut self, connection: Arc<Connection>) -> EndReason {
+    async fn hold(&self, connection: Arc<Connection>) -> EndReason {
         let mut connection = Some(connection);
         let mut pause = FIRST_PAUSE;
         loop {
-            let Some(left) = self.deadline.checked_sub(self.client.clock.boottime()) else {
+            let Some(left) = self.left() else {
                 return EndReason::NoContact;
             };
             let live = match connection.take() {
@@ -289,7 +318,7 @@ impl Holder {
     }
 
     /// Opens a stream and follows its beats.
-    async fn stream(&mut self, connection: &Connection) -> StreamEnd {
+    async fn stream(&self, connection: &Connection) -> StreamEnd {
         let opened_at = self.client.clock.boottime();
         let request = wire::HoldRequest { session_id: self.session_id.clone(), proof: connection.proof() };
         let mut seats = connection.seats.clone();
@@ -330,13 +359,13 @@ impl Holder {
     }
 
     /// Takes a beat in; true when the stream lags so much that it should be opened anew.
-    fn beat(&mut self, beat: &wire::Beat, opened_at: Duration) -> bool {
+    fn beat(&self, beat: &wire::Beat, opened_at: Duration) -> bool {
         let now = self.client.clock.boottime();
         let span = Duration::from_millis(beat.interval_ms.saturating_mul(beat.number));
         // A count that runs ahead of time is no proof of anything.
         let proved = opened_at.saturating_add(span).min(now);
-        self.deadline = self.deadline.max(proved + less_a_tenth(self.grace));
-        if self.deadline > now {
+        self.deadline.raise(proved + less_a_tenth(self.grace));
+        if self.deadline.get() > now {
             self.restored();
         }
         now - proved > MAX_LAG.min(self.grace / 2).max(Duration::from_millis(beat.interval_ms))
@@ -353,11 +382,16 @@ impl Holder {
     async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = std::pin::pin!(work);
         loop {
-            let left = self.deadline.checked_sub(self.client.clock.boottime())?;
+            let left = self.left()?;
             if let Ok(done) = tokio::time::timeout(left.min(LOOK), &mut work).await {
                 return Some(done);
             }
         }
+    }
+
+    /// What is left of the time without contact; nothing once it is over.
+    fn left(&self) -> Option<Duration> {
+        self.deadline.get().checked_sub(self.client.clock.boottime())
     }
 
     fn is_held(&self) -> bool {

@@ -24,7 +24,7 @@ struct Wish {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let wish = wish(std::env::args().skip(1))?;
-    let tls = client::tls()?;
+    let tls = client::tls();
     let template = Template::make().await?;
     let mut out = io::stdout();
 

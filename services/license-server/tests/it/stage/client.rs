@@ -84,59 +84,16 @@ impl RawClient {
     }
 }
 
-/// Accepts whatever certificate the server shows, and remembers its fingerprint.
-#[derive(Debug)]
-struct AnyCertificate(std::sync::Mutex<Option<String>>);
-
-impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        certificate: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        use sha2::Digest as _;
-        let digest = sha2::Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect();
-        *self.0.lock().expect("not poisoned") = Some(digest);
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        vec![rustls::SignatureScheme::ED25519]
-    }
-}
-
 /// A TLS connection that trusts anybody, and the fingerprint of the certificate it saw.
 pub(crate) async fn tls_channel(address: std::net::SocketAddr) -> (Channel, String) {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let seen = std::sync::Arc::new(AnyCertificate(std::sync::Mutex::default()));
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(std::sync::Arc::clone(&seen) as _)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    use sha2::Digest as _;
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let certificate = std::sync::Arc::clone(&seen);
+    let config = lictor_sdk::tls::client_config(move |shown| {
+        let digest: String = sha2::Sha256::digest(shown).iter().map(|byte| format!("{byte:02x}")).collect();
+        *certificate.lock().expect("not poisoned") = Some(digest);
+        true
+    });
     let stream = tokio::net::TcpStream::connect(address).await.expect("connected");
     let name = rustls::pki_types::ServerName::try_from("license-server").expect("a name");
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
@@ -146,7 +103,7 @@ pub(crate) async fn tls_channel(address: std::net::SocketAddr) -> (Channel, Stri
     });
     let channel =
         Endpoint::from_static("http://license-server").connect_with_connector(connector).await.expect("a connection");
-    let fingerprint = seen.0.lock().expect("not poisoned").clone().expect("a certificate");
+    let fingerprint = seen.lock().expect("not poisoned").clone().expect("a certificate");
     (channel, fingerprint)
 }
 
