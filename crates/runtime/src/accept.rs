@@ -1,23 +1,16 @@
 //! Accepting gRPC connections, plain or TLS, with limits on what an unknown peer can hold.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
+
+use crate::connection::{self, Stream};
 
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32_768;
@@ -29,6 +22,9 @@ const WAITING: usize = 64;
 
 /// Label of the exported keying material by which a client key can be bound to its TLS channel.
 pub const SESSION_EXPORTER_LABEL: &[u8] = b"EXPORTER-lictor-session";
+
+/// A connection with its place among those that are served at once.
+pub(crate) type Connection = connection::Connection<Peer, OwnedSemaphorePermit>;
 
 /// Who is on the other end of a connection; in the extensions of every request.
 #[derive(Debug, Clone)]
@@ -77,7 +73,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, sender: mpsc::S
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = tls.clone() else {
             let peer = Peer { remote, local, exporter: None, certificate: None };
-            if sender.send(Ok(Connection { stream: Stream::Plain(stream), peer, _place: place })).await.is_err() {
+            if sender.send(Ok(Connection::new(Stream::Plain(stream), peer, place))).await.is_err() {
                 return;
             }
             continue;
@@ -100,7 +96,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, sender: mpsc::S
                 }
             };
             let peer = tls_peer(&stream, remote, local);
-            let _ = sender.send(Ok(Connection { stream: Stream::Tls(Box::new(stream)), peer, _place: place })).await;
+            let _ = sender.send(Ok(Connection::new(Stream::Tls(Box::new(stream)), peer, place))).await;
         });
     }
 }
@@ -111,76 +107,4 @@ fn tls_peer(stream: &TlsStream<TcpStream>, remote: SocketAddr, local: Option<Soc
     let certificate =
         session.peer_certificates().and_then(|chain| chain.first()).map(|first| Arc::from(first.as_ref()));
     Peer { remote, local, exporter, certificate }
-}
-
-/// One accepted connection.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    stream: Stream,
-    peer: Peer,
-    _place: OwnedSemaphorePermit,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }

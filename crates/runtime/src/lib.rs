@@ -55,6 +55,7 @@
 mod accept;
 mod admin;
 pub mod client;
+mod connection;
 mod error;
 mod frame;
 mod grpc;
@@ -66,6 +67,7 @@ mod settings;
 mod tls;
 
 pub use accept::{Peer, SESSION_EXPORTER_LABEL};
+pub use connection::{Connection, GREETING_TIME, Stream};
 pub use error::{RunError, StartError};
 pub use frame::{Addresses, Frame};
 pub use grpc::{Gate, MESSAGE_BYTES, open_gate};

@@ -1,21 +1,14 @@
 //! An open connection and what is known about it.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use lictor_licensing::access::Origin;
 use lictor_signing::{CHANNEL_BINDING_BYTES, PublicKey, Signature, client_proof_message};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
-use super::{GREETING_TIME, MAX_CLIENTS_PER_CONNECTION};
+use super::MAX_CLIENTS_PER_CONNECTION;
 use crate::metrics::OpenConnection;
 
 /// Who is on the other end.
@@ -106,134 +99,17 @@ impl Channel {
 }
 
 /// A connection that can be served.
+pub type Connection = lictor_runtime::Connection<Channel, Place>;
+
+/// A connection's place among those that may be open at once.
 #[derive(Debug)]
-pub struct Connection {
-    stream: Stream,
-    channel: Channel,
-    greeting: Option<Greeting>,
+pub struct Place {
     _place: OwnedSemaphorePermit,
     _counted: OpenConnection,
 }
 
-/// Whoever connects has to begin to speak: HTTP/2 opens with a fixed text, and a connection without it is cut.
-#[derive(Debug)]
-struct Greeting {
-    missing: usize,
-    until: Pin<Box<tokio::time::Sleep>>,
-}
-
-impl Greeting {
-    fn new() -> Self {
-        Self { missing: GREETING_BYTES, until: Box::pin(tokio::time::sleep(GREETING_TIME)) }
-    }
-}
-
-/// Length of the text that every HTTP/2 connection opens with.
-const GREETING_BYTES: usize = 24;
-
-#[derive(Debug)]
-enum Stream {
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
-}
-
-impl Connection {
-    pub(super) fn tls(
-        stream: TlsStream<TcpStream>,
-        channel: Channel,
-        place: OwnedSemaphorePermit,
-        counted: OpenConnection,
-    ) -> Self {
-        Self {
-            stream: Stream::Tls(Box::new(stream)),
-            channel,
-            greeting: Some(Greeting::new()),
-            _place: place,
-            _counted: counted,
-        }
-    }
-
-    pub(super) fn unix(
-        stream: UnixStream,
-        channel: Channel,
-        place: OwnedSemaphorePermit,
-        counted: OpenConnection,
-    ) -> Self {
-        Self {
-            stream: Stream::Unix(stream),
-            channel,
-            greeting: Some(Greeting::new()),
-            _place: place,
-            _counted: counted,
-        }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Channel;
-
-    fn connect_info(&self) -> Channel {
-        self.channel.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = match &mut self.stream {
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        if let Some(greeting) = &mut self.greeting {
-            let came = buf.filled().len() - before;
-            greeting.missing = greeting.missing.saturating_sub(came);
-            if greeting.missing == 0 {
-                self.greeting = None;
-            } else if greeting.until.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Tls(stream) => stream.is_write_vectored(),
-            Stream::Unix(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+impl Place {
+    pub(super) fn new(place: OwnedSemaphorePermit, counted: OpenConnection) -> Self {
+        Self { _place: place, _counted: counted }
     }
 }

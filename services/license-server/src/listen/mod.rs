@@ -8,7 +8,8 @@ mod unix;
 
 use std::time::Duration;
 
-pub use connection::{Channel, Connection, Peer};
+pub use connection::{Channel, Connection, Peer, Place};
+pub use lictor_runtime::GREETING_TIME;
 pub use networks::local_networks;
 pub(crate) use tcp::accept as accept_tcp;
 pub use tcp::server_config;
@@ -20,8 +21,6 @@ pub const MAX_CONNECTIONS: usize = 40_000;
 pub const MAX_HANDSHAKES: usize = 2_000;
 /// Longest time for a TLS handshake.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// Longest time from there to the opening text of HTTP/2.
-pub const GREETING_TIME: Duration = Duration::from_secs(10);
 /// Client keys that one connection may prove.
 pub const MAX_CLIENTS_PER_CONNECTION: usize = 4_096;
 /// Pause after the system refused a connection, such as for want of file descriptors.

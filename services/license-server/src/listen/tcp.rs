@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use lictor_runtime::{StartError, install_crypto_provider};
+use lictor_runtime::{StartError, Stream, install_crypto_provider};
 use lictor_signing::{CHANNEL_BINDING_BYTES, CHANNEL_LABEL};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Channel, Connection, Peer};
+use super::connection::{Channel, Connection, Peer, Place};
 use super::{HANDSHAKE_TIME, MAX_HANDSHAKES, PAUSE};
 use crate::domain::peer::{Subnet, origin_of};
 use crate::metrics::Metrics;
@@ -70,7 +70,8 @@ pub(crate) async fn accept(
             };
             drop(handshake);
             let channel = Channel::new(Peer::Tcp(address), origin, binding);
-            let connection = Connection::tls(stream, channel, place, metrics.connected());
+            let place = Place::new(place, metrics.connected());
+            let connection = Connection::new(Stream::Tls(Box::new(stream)), channel, place);
             // A server that is stopping takes no more.
             let _ = sender.send(Ok(connection)).await;
         });

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lictor_licensing::access::Origin;
-use lictor_runtime::StartError;
+use lictor_runtime::{StartError, Stream};
 use lictor_signing::CHANNEL_BINDING_BYTES;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::PAUSE;
-use super::connection::{Channel, Connection, Peer};
+use super::connection::{Channel, Connection, Peer, Place};
 use crate::metrics::Metrics;
 
 /// Takes the place of the socket that an earlier server left; the lock of the folder says that it is gone.
@@ -61,7 +61,8 @@ pub(crate) async fn accept(
             continue;
         }
         let channel = Channel::new(Peer::Unix, Origin::Local, binding);
-        let connection = Connection::unix(stream, channel, place, metrics.connected());
+        let place = Place::new(place, metrics.connected());
+        let connection = Connection::new(Stream::Unix(stream), channel, place);
         if sender.send(Ok(connection)).await.is_err() {
             return;
         }
