@@ -7,6 +7,7 @@ use lictor_signing::Signer as _;
 
 use crate::domain::state::State;
 use crate::store::batch::Sealer;
+use crate::store::disk::is_full;
 use crate::store::keys::{KeysError, Secrets};
 use crate::store::probation::Probation;
 use crate::store::{Disk, Journal, StoreError};
@@ -57,15 +58,10 @@ pub fn open(disk: &dyn Fn() -> io::Result<Box<dyn Disk>>) -> Result<Opened, Open
     let secrets = Arc::new(Secrets::load_or_make(&*folder, is_new)?);
     let sealer = Sealer::new(&secrets.state_key);
     let mut probation = Probation::load(&*folder, &sealer).map_err(OpenError::Folder)?;
-    let store = |probation: &Probation| -> Result<(), OpenError> {
-        let nonce = random().map_err(OpenError::Folder)?;
-        probation.store(&*folder, &sealer, &nonce).map_err(OpenError::Folder)
-    };
-    if !probation.is_empty() {
-        probation.begin();
-        store(&probation)?;
-    }
     let instance = random().map_err(OpenError::Folder)?;
+    probation.begin(&*folder).map_err(|error| {
+        if is_full(&error) { OpenError::Store(StoreError::Full(error)) } else { OpenError::Folder(error) }
+    })?;
     let attempt = |without: bool| -> Result<(Journal, State), OpenError> {
         let mut empty = State::new(secrets.signing.public_key());
         if without {
@@ -83,10 +79,9 @@ pub fn open(disk: &dyn Fn() -> io::Result<Box<dyn Disk>>) -> Result<Opened, Open
         }
         Err(error) => {
             let innocent = !matches!(error, OpenError::Store(StoreError::Damaged { .. }));
-            if innocent && !probation.is_empty() {
-                // A full or failing disk, or an older program, says nothing about the import.
-                probation.take_back_begin();
-                store(&probation)?;
+            // A full or failing disk, or an older program, says nothing about the import.
+            if innocent && let Err(problem) = probation.take_back_begin(&*folder) {
+                tracing::warn!(%problem, "a start that failed counts against what was imported before it");
             }
             Err(error)
         }

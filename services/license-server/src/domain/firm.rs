@@ -154,24 +154,6 @@ impl Firm {
         self.by_product.get(&product).map_or(&[], Vec::as_slice)
     }
 
-    /// The product keys after some changes, sorted by product.
-    #[must_use]
-    pub fn keys_after(&self, changes: &[KeyChange]) -> Vec<(ProductCode, ProductKey)> {
-        let mut keys = self.keys.clone();
-        for change in changes {
-            match change {
-                KeyChange::Set(product, key) => {
-                    keys.insert(*product, key.clone());
-                }
-                KeyChange::Drop(product) => {
-                    keys.remove(product);
-                }
-                KeyChange::DropAll => keys.clear(),
-            }
-        }
-        keys.into_iter().collect()
-    }
-
     /// The counters that only the container moves.
     #[must_use]
     pub fn counters(&self) -> DeviceCounters {
@@ -233,6 +215,21 @@ impl Firm {
     /// Keeps a piece of evidence.
     pub fn keep_evidence(&mut self, piece: Evidence) {
         evidence::keep(&mut self.evidence, piece);
+    }
+}
+
+/// Changes product keys as an update says.
+pub fn change_keys(keys: &mut BTreeMap<ProductCode, ProductKey>, changes: &[KeyChange]) {
+    for change in changes {
+        match change {
+            KeyChange::Set(product, key) => {
+                keys.insert(*product, key.clone());
+            }
+            KeyChange::Drop(product) => {
+                keys.remove(product);
+            }
+            KeyChange::DropAll => keys.clear(),
+        }
     }
 }
 

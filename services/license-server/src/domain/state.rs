@@ -320,7 +320,7 @@ fn write_firm(writer: &mut Writer, firm: &Firm) {
     writer.array(8);
     write_roots(writer, &firm.roots);
     writer.bytes(&cbor::encode(&firm.vendor));
-    let keys: Vec<_> = firm.keys_after(&[]);
+    let keys: Vec<_> = firm.keys.clone().into_iter().collect();
     write_keys(writer, keys.iter());
     writer.uint(firm.context_sequence);
     writer.list(&firm.evidence, |w, piece| piece.write(w));

@@ -44,6 +44,7 @@ struct Inner {
     files: BTreeMap<u64, Content>,
     next_file: u64,
     operations: u64,
+    syncs: u64,
     plan: Option<(u64, Fault)>,
     full: bool,
     crashed: bool,
@@ -72,6 +73,12 @@ impl MemoryDisk {
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.lock().operations
+    }
+
+    /// Syncs of files and of the folder so far.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.lock().syncs
     }
 
     /// Ends a full disk.
@@ -225,6 +232,7 @@ impl Disk for MemoryDisk {
     fn sync_folder(&self) -> io::Result<()> {
         let mut inner = self.lock();
         inner.step(false)?;
+        inner.syncs += 1;
         inner.synced_names = inner.names.clone();
         Ok(())
     }
@@ -253,6 +261,7 @@ impl DiskFile for MemoryFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut inner = self.disk.lock();
         inner.step(false)?;
+        inner.syncs += 1;
         let content = inner.content(self.number);
         content.synced = content.now.clone();
         Ok(())

@@ -1,20 +1,38 @@
-//! Importing updates: all is verified first, then applied segment by segment, each durable before the next.
+//! Importing updates: all is verified first, then applied segment by segment. Each segment is a record of its own in the
+//! journal; those of a file share one batch and its one sync, so that a container that slept for long does not wait for
+//! the disk once per segment. A crash leaves whole segments, and nothing is acknowledged before the last of them is synced.
+
+use std::collections::BTreeMap;
 
 use lictor_license_file::apply::{self, Device, Import, Step};
 use lictor_license_file::context;
 use lictor_license_file::evidence::Evidence;
-use lictor_license_file::segment::Segment;
+use lictor_license_file::segment::{ProductKey, Segment};
 use lictor_license_file::update::UpdateFile;
 use lictor_license_file::{Digest, FileError};
 use lictor_licensing::error::{ErrorCode, Problem};
-use lictor_licensing::id::FirmCode;
+use lictor_licensing::id::{FirmCode, ProductCode};
 
 use super::admin::{newer_roots, unknown_firm};
 use super::{Writer, broken, no_space};
 use crate::domain::ask::Moment;
+use crate::domain::firm::change_keys;
 use crate::domain::record::Record;
 use crate::domain::state::encode_firm;
 use crate::store::probation::{self, Probation};
+
+/// Bytes of records after which a batch is written though there are more segments: each record carries the whole state
+/// of its firm, and a batch has its limit.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// Steps of an import that wait for one sync.
+#[derive(Default)]
+struct Group {
+    records: Vec<Record>,
+    bytes: usize,
+    /// Counter and note of each segment, for the log.
+    told: Vec<(u64, String)>,
+}
 
 /// What an import did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +57,8 @@ impl Writer {
     /// Imports an update: verifies all of it first, then applies it segment by segment.
     ///
     /// # Errors
-    /// When the file is refused; nothing but kept evidence has changed then. When a later segment does not fit or the
-    /// disk is full, the steps before it hold, and the same file goes on from there.
+    /// When the file is refused; nothing but kept evidence has changed then. When a later segment does not fit, the steps
+    /// before it hold; when the disk is full, those that it had room for. The same file goes on from there.
     pub fn import(&mut self, file: &[u8], moment: Moment) -> Result<Imported, Problem> {
         let update = UpdateFile::read(file).map_err(|error| error.problem())?;
         let firm_code = self.firm_of(&update)?;
@@ -59,10 +77,12 @@ impl Writer {
         if import.new_root().is_some() || import.has_steps() {
             self.keep_aside(firm_code, Digest::of(file))?;
         }
+        let mut group = Group::default();
         if import.new_root().is_some() {
-            self.write(vec![Record::RootsFollowed { firm: firm_code, roots }])?;
+            group.bytes = roots.iter().map(Vec::len).sum();
+            group.records.push(Record::RootsFollowed { firm: firm_code, roots });
         }
-        let stopped = self.apply(firm_code, &mut import, moment);
+        let stopped = self.apply(firm_code, &mut import, group, moment);
         let results = import.results().to_vec();
         let count = |verdict| {
             let number = results.iter().filter(|result| result.verdict == verdict).count();
@@ -107,10 +127,13 @@ impl Writer {
     /// When the disk fails.
     pub fn started(&mut self) -> Result<(), Problem> {
         if !self.probation.is_empty() {
-            self.journal.remove_aside(probation::FILE).map_err(|error| {
-                self.note(&error);
-                broken()
-            })?;
+            let starts: Vec<String> = self.probation.start_files().collect();
+            for file in starts.iter().map(String::as_str).chain([probation::FILE]) {
+                self.journal.remove_aside(file).map_err(|error| {
+                    self.note(&error);
+                    broken()
+                })?;
+            }
             self.probation = Probation::default();
         }
         Ok(())
@@ -136,29 +159,51 @@ impl Writer {
             .ok_or_else(|| FileError::Damaged("it brings nothing for this container").problem())
     }
 
-    fn apply(&mut self, firm_code: FirmCode, import: &mut Import, moment: Moment) -> Result<(), Problem> {
-        while let Some(step) = import.next_step() {
-            let step = step.map_err(|error| error.problem())?;
-            let record = self.segment_record(firm_code, &step)?;
-            self.write(vec![record])?;
-            let (records, ended) = self.keeper.settle(firm_code, moment);
-            self.lazy.extend(records.iter().map(Record::to_bytes));
-            (0..ended).for_each(|_| self.metrics.expired());
-            tracing::info!(firm = firm_code.get(), counter = step.to, note = step.note, "applied an update");
-        }
-        Ok(())
+    fn apply(
+        &mut self,
+        firm_code: FirmCode,
+        import: &mut Import,
+        mut group: Group,
+        moment: Moment,
+    ) -> Result<(), Problem> {
+        let firm = self.keeper.state.firms.get(&firm_code).ok_or_else(|| unknown_firm(firm_code))?;
+        let mut keys = firm.keys.clone();
+        let stopped = loop {
+            let step = match import.next_step() {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(error.problem()),
+                Some(Ok(step)) => step,
+            };
+            change_keys(&mut keys, &step.keys);
+            let (record, bytes) = match segment_record(firm_code, &step, &keys) {
+                Ok(made) => made,
+                Err(problem) => break Err(problem),
+            };
+            if group.bytes + bytes > GROUP_BYTES {
+                self.take_over(firm_code, std::mem::take(&mut group), moment)?;
+            }
+            group.records.push(record);
+            group.bytes += bytes;
+            group.told.push((step.to, step.note));
+        };
+        // Whatever stopped it, the steps before it hold.
+        self.take_over(firm_code, group, moment)?;
+        stopped
     }
 
-    fn segment_record(&self, firm_code: FirmCode, step: &Step) -> Result<Record, Problem> {
-        let firm = self.keeper.state.firms.get(&firm_code).ok_or_else(|| unknown_firm(firm_code))?;
-        let issued_at = Segment::read(&step.segment).map_err(|error| error.problem())?.header().issued_at;
-        Ok(Record::SegmentApplied {
-            firm: firm_code,
-            state: step.state.encode().map_err(|error| error.problem())?,
-            keys: firm.keys_after(&step.keys),
-            issued_at,
-            rebase: step.rebased.then(|| step.floor.clone()),
-        })
+    /// Makes a group of steps durable, then takes it over.
+    fn take_over(&mut self, firm_code: FirmCode, group: Group, moment: Moment) -> Result<(), Problem> {
+        if group.records.is_empty() {
+            return Ok(());
+        }
+        self.write(group.records)?;
+        let (records, ended) = self.keeper.settle(firm_code, moment);
+        self.lazy.extend(records.iter().map(Record::to_bytes));
+        (0..ended).for_each(|_| self.metrics.expired());
+        for (counter, note) in group.told {
+            tracing::info!(firm = firm_code.get(), counter, note, "applied an update");
+        }
+        Ok(())
     }
 
     /// A fork is worth remembering; everything else is forgotten.
@@ -170,4 +215,25 @@ impl Writer {
             let _ = self.write(vec![Record::EvidenceKept { firm: firm_code, evidence }]);
         }
     }
+}
+
+/// The record of a step, and about how many bytes it has.
+fn segment_record(
+    firm_code: FirmCode,
+    step: &Step,
+    keys: &BTreeMap<ProductCode, ProductKey>,
+) -> Result<(Record, usize), Problem> {
+    /// More than a product key takes in a record.
+    const KEY_BYTES: usize = 64;
+    let issued_at = Segment::read(&step.segment).map_err(|error| error.problem())?.header().issued_at;
+    let state = step.state.encode().map_err(|error| error.problem())?;
+    let bytes = state.len() + KEY_BYTES * keys.len();
+    let record = Record::SegmentApplied {
+        firm: firm_code,
+        state,
+        keys: keys.clone().into_iter().collect(),
+        issued_at,
+        rebase: step.rebased.then(|| step.floor.clone()),
+    };
+    Ok((record, bytes))
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lictor_api::server::v1 as wire;
-use lictor_clock::Timestamp;
+use lictor_clock::{Clock as _, Timestamp};
 use lictor_license_file::segment::Operation;
 use lictor_licensing::options::Options;
 
@@ -25,26 +25,45 @@ async fn revalidated(client: &mut RawClient, session: &str) -> bool {
     client.revalidate(session).await.is_ok()
 }
 
+/// Lets a span pass in steps that are shorter than a client may be silent, and revalidates after each.
+async fn hold_on(server: &TestServer, client: &mut RawClient, session: &str, span: Duration) {
+    let step = Duration::from_secs(50);
+    let until = server.clock.boottime() + span;
+    while server.clock.boottime() < until {
+        let left = until - server.clock.boottime();
+        server.clock.advance(step.min(left));
+        assert!(revalidated(client, session).await, "{left:?} before the end of {span:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_license_keeps_its_sessions_past_the_old_end() {
     let start = start_of_tests();
-    let old = add_item(1, until(201, 1, start.saturating_add(DAY)), Vec::new(), 1);
-    let (mut server, mut vendor) = TestServer::with(vec![old]).await;
+    let until = |days: u32| until(201, 3, start.saturating_add(days * DAY));
+    let (mut server, mut vendor) = TestServer::with(vec![add_item(1, until(1), Vec::new(), 3)]).await;
     let mut client = RawClient::connect(&server.server.socket, 1).await;
     let held = client.acquire(1, 201).await.expect("a seat");
     let context = server.context(FIRM).await;
-    let renewed = vendor.update(&context, vec![replace(1, until(201, 1, start.saturating_add(31 * DAY)), 1)]);
-    server.import(&renewed).await.expect("imported");
-    for _ in 0..30 {
-        server.clock.advance(DAY);
-        // The session was last seen a day ago; what counts here is the license, so ask for it anew if need be.
-        let _ = revalidated(&mut client, &held.session_id).await;
-    }
+    hold_on(&server, &mut client, &held.session_id, DAY - Duration::from_secs(3_600)).await;
+    server.import(&vendor.update(&context, vec![replace(1, until(31), 3)])).await.expect("imported");
+    hold_on(&server, &mut client, &held.session_id, Duration::from_secs(7_200)).await;
+    let mut second = RawClient::connect(&server.server.socket, 2).await;
+    second.acquire(2, 201).await.expect("a new seat past the old end");
+    let ids = |sessions: Vec<wire::Session>| sessions.into_iter().map(|session| session.session_id).collect::<Vec<_>>();
+    assert!(ids(server.sessions().await).contains(&held.session_id));
+
+    // Over a restart: the same session, and new seats.
     let mut server = server.restarted().await;
-    let again = vendor.update(&context, vec![replace(1, until(201, 1, start.saturating_add(61 * DAY)), 1)]);
-    server.import(&again).await.expect("imported");
-    let mut client = RawClient::connect(&server.server.socket, 2).await;
-    client.acquire(2, 201).await.expect("valid until day 61");
+    let mut client = RawClient::connect(&server.server.socket, 1).await;
+    hold_on(&server, &mut client, &held.session_id, Duration::from_secs(3_600)).await;
+    let mut third = RawClient::connect(&server.server.socket, 3).await;
+    third.acquire(3, 201).await.expect("a new seat after the restart");
+    // Until the new end, and not longer. Nobody speaks for a month, so the sessions are long over; the seats are not.
+    server.clock.advance(30 * DAY - Duration::from_secs(4 * 3_600));
+    third.acquire(4, 201).await.expect("day 30");
+    server.clock.advance(DAY);
+    assert_eq!(third.acquire(5, 201).await.expect_err("day 31 is over").reasons[0].code, 35);
+    assert!(ids(server.sessions().await).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -175,3 +175,27 @@ async fn grants_for_another_request_client_firm_product_or_container_are_not_bel
         assert!(matches!(reason, TrustError::Grant(_)), "{what}: {reason:?}");
     }
 }
+
+#[tokio::test]
+async fn after_a_theft_of_the_root_keys_a_program_with_a_new_root_believes_nothing_that_they_sign() {
+    // Whoever has the root keys is the vendor, for all programs that know only these. No file can take that back.
+    let (thief, fresh) = (Vendor::new(FIRM, 1), Vendor::new(FIRM, 2));
+    try_with(&Vendor::new(FIRM, 1), genuine(&thief)).await.expect("lost, until the program is replaced");
+    // The way out is a program with a new root. The thief's chain is nothing to it, nor is the new root under his hand.
+    for roots in [
+        vec![thief.root_document.clone()],
+        vec![thief.root_document.clone(), fresh.root_document.clone()],
+        vec![fresh.root_document.clone(), thief.root_document.clone()],
+    ] {
+        let stolen = Fake { root_documents: roots, ..genuine(&thief) };
+        let Err(AcquireError::NotTrusted { reason, .. }) = try_with(&fresh, stolen).await else { panic!("believed") };
+        assert!(matches!(reason, TrustError::Chain(_)), "{reason:?}");
+    }
+    try_with(&fresh, genuine(&fresh)).await.expect("the vendor goes on");
+    // Containers of the old root do not change sides by a file; a new one does it.
+    let mut server = crate::stage::server::TestServer::empty().await;
+    server.create(&thief.lif()).await.expect("created");
+    server.create(&fresh.lif()).await.expect_err("another root of the same firm");
+    let mut new = crate::stage::server::TestServer::empty().await;
+    assert!(new.create(&fresh.lif()).await.expect("created").created);
+}

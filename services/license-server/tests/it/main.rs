@@ -1,12 +1,19 @@
 //! The licence server with real keys, real files, real connections and, where it must die, a real process.
 
+mod bad_input;
+mod bad_keys;
 mod clocks;
+mod clones;
 mod containers;
 mod cost;
+mod cut;
 mod disk;
 mod entries;
 mod fake;
+mod imports;
 mod journal;
+mod killed;
+mod lying_clocks;
 mod process;
 mod programs;
 mod quarantine;
@@ -14,3 +21,4 @@ mod rebase;
 mod seats;
 mod stage;
 mod time;
+mod verbs;

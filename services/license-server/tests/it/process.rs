@@ -42,7 +42,7 @@ fn command(folder: &Path) -> Command {
 }
 
 impl Program {
-    async fn start(folder: &Path) -> Self {
+    pub(crate) async fn start(folder: &Path) -> Self {
         Self::spawn(folder, command(folder)).await
     }
 
@@ -68,7 +68,7 @@ impl Program {
         Self { child, socket }
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
     }
@@ -102,8 +102,12 @@ fn said(output: &Output) -> String {
 }
 
 pub(crate) async fn fill(socket: &Path, seats: u32) {
+    fill_with(socket, &mut Vendor::new(FIRM, 1), seats).await;
+}
+
+/// Makes the container for a vendor and puts a licence into it.
+pub(crate) async fn fill_with(socket: &Path, vendor: &mut Vendor, seats: u32) {
     let mut containers = ContainerServiceClient::new(unix_channel(socket).await);
-    let mut vendor = Vendor::new(FIRM, 1);
     assert!(SystemClock.now() > crate::stage::vendor::start_of_tests(), "the machine's clock is set");
     containers.create_container(CreateContainerRequest { lif: vendor.lif(), kind: 0 }).await.expect("created");
     let request = CreateContextRequest { firm_code: FIRM, serial: String::new(), challenge: Vec::new() };

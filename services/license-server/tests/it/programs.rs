@@ -176,6 +176,28 @@ async fn a_program_without_contact_stops_before_the_server_frees_its_seat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_slept_for_two_hours_does_not_believe_in_its_seat() {
+    let (mut server, vendor) = TestServer::with(vec![add(1, 201, 1)]).await;
+    let wire = Wire::to(server.server.addresses().grpc).await;
+    let sleeper = client(&server, &vendor, &wire.address.to_string());
+    let seat = sleeper.acquire(Request::new(FIRM, 201)).await.expect("a seat");
+    server.until_sessions("held", |sessions| sessions[0].state == "held").await;
+    // Its machine sleeps; the connection does not outlive that, and the server's time goes on.
+    wire.cut();
+    server.until_sessions("reserved", |sessions| sessions[0].state == "reserved").await;
+    server.clock.advance(Duration::from_secs(7_200));
+    assert!(!seat.is_valid(), "valid at the moment of waking");
+    let awake = client(&server, &vendor, &server.server.addresses().grpc.to_string());
+    let theirs = awake.acquire(Request::new(FIRM, 201)).await.expect("the seat came free");
+    wire.mend();
+    let ended = tokio::time::timeout(Duration::from_secs(10), seat.ended()).await.expect("it ends by itself");
+    assert_eq!(ended, EndReason::NoContact);
+    assert!(matches!(sleeper.acquire(Request::new(FIRM, 201)).await, Err(AcquireError::Refused(_))), "two holders");
+    theirs.release().await;
+    sleeper.acquire(Request::new(FIRM, 201)).await.expect("asked again").release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_server_gets_its_programs_back() {
     let (server, vendor) = TestServer::with(vec![add(1, 201, 1)]).await;
     let socket = format!("unix:{}", server.server.socket.display());

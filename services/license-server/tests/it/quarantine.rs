@@ -3,6 +3,7 @@
 use lictor_clock::ManualClock;
 use lictor_license_file::segment::Operation;
 use lictor_license_server::opening::OpenError;
+use lictor_license_server::store::disk::is_full;
 use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
 use lictor_license_server::store::probation;
 use lictor_license_server::store::{Disk as _, StoreError};
@@ -90,24 +91,74 @@ async fn after_three_starts_that_never_came_up_the_old_state_is_served() {
     ledger.stop().await;
 }
 
+/// Whether a start fails when the disk has room for `operations` operations and not for one more. The machine is off
+/// afterwards, and what was not synced is as `unsynced` says.
+fn fails_for_want_of_room(disk: &MemoryDisk, operations: u64, unsynced: Unsynced) -> bool {
+    disk.fail_at(operations, Fault::Full);
+    let opened = open(disk).map(drop);
+    disk.restart(unsynced);
+    match opened {
+        Ok(()) => false,
+        Err(OpenError::Store(StoreError::Full(_))) => true,
+        Err(OpenError::Folder(error)) if is_full(&error) => true,
+        Err(other) => panic!("room for {operations} operations: {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_start_that_fails_for_want_of_room_is_not_held_against_the_import() {
     let disk = MemoryDisk::new();
     let (vendor, _) = on_probation(&disk).await;
-    for _ in 0..5 {
-        // Room for the count of starts, not for the journal.
-        disk.fail_at(12, Fault::Full);
-        match open(&disk) {
-            Err(OpenError::Store(StoreError::Full(_)) | OpenError::Folder(_)) => {}
-            Err(other) => panic!("{other}"),
-            Ok(_) => break,
+    // Each operation after which a start still needs room, from the count of starts to the last file of the journal.
+    let places = (0..).take_while(|place| fails_for_want_of_room(&disk.copy(), *place, Unsynced::Kept)).count() as u64;
+    assert!(places >= 12, "a start needs room for more than {places} operations");
+    for unsynced in [Unsynced::Kept, Unsynced::Lost, Unsynced::Half] {
+        for place in 0..places {
+            let disk = disk.copy();
+            for start in 1..=5 {
+                let fails = fails_for_want_of_room(&disk, place, unsynced);
+                assert!(fails, "start {start} comes up with room for {place} operations, {unsynced:?}");
+            }
+            // There is room again. Starts that really fail count from the first one on, as if nothing had been.
+            for failing in 1..=3 {
+                let opened = open(&disk).expect("there is room");
+                let counter = opened.state.firms[&vendor.firm].vendor.counter;
+                assert_eq!(counter, 2, "{unsynced:?}, room for {place}: start {failing} has lost the import");
+                assert!(opened.state.taken_back.is_empty());
+                disk.restart(unsynced);
+            }
+            let opened = open(&disk).expect("the old state");
+            assert_eq!(opened.state.firms[&vendor.firm].vendor.counter, 1, "{unsynced:?}, room for {place}");
         }
-        disk.heal();
-        disk.restart(Unsynced::Kept);
     }
-    disk.heal();
-    assert!(listed(&disk));
-    drop(vendor);
+}
+
+#[tokio::test]
+async fn a_probation_that_has_ended_leaves_nothing_that_counts_against_the_next_one() {
+    let disk = MemoryDisk::new();
+    let (mut vendor, _) = on_probation(&disk).await;
+    // One start has failed; the next one comes up, and the end of the probation is cut off at every place.
+    drop(open(&disk).expect("it opens"));
+    let whole = disk.copy();
+    for at in 0..12 {
+        let disk = whole.copy();
+        let (ledger, _failure) = start(&disk, &clock());
+        disk.fail_at(at, Fault::Crash);
+        let ended = ledger.change(|writer, _| writer.started()).await;
+        ledger.stop().await;
+        disk.restart(Unsynced::Lost);
+        let opened = open(&disk).expect("it opens");
+        assert_eq!(opened.state.firms[&vendor.firm].vendor.counter, 2, "cut at {at}");
+        assert!(ended.is_err() || !listed(&disk), "cut at {at}: the end was acknowledged");
+    }
+    let (ledger, _failure) = start(&disk, &clock());
+    ledger.change(|writer, _| writer.started()).await.expect("up");
+    import(&ledger, &mut vendor, vec![add(3, 203, 1)]).await;
+    ledger.stop().await;
+    for failing in 1..=3 {
+        let opened = open(&disk).expect("it opens");
+        assert_eq!(opened.state.firms[&vendor.firm].vendor.counter, 3, "start {failing}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A small vendor with real keys, a server in this process, and a client that speaks the protocol by hand.
 
 pub(crate) mod client;
+pub(crate) mod doors;
 pub(crate) mod memory;
 pub(crate) mod server;
 pub(crate) mod vendor;

@@ -7,6 +7,7 @@ use lictor_key_store::MemorySigner;
 use lictor_license_file::device::DeviceCounters;
 use lictor_license_file::issue::{Terms, plan, plan_rebase, sign_payload, sign_rebase};
 use lictor_license_file::lif::{self, LicenseInformation};
+use lictor_license_file::modified_context::ModifiedContext;
 use lictor_license_file::segment::Operation;
 use lictor_license_file::state::VendorState;
 use lictor_license_file::{RuntimeVersion, context, product_item, update};
@@ -29,6 +30,7 @@ pub(crate) struct Vendor {
     pub(crate) firm: FirmCode,
     pub(crate) root_document: Vec<u8>,
     pub(crate) trusted: TrustedRoot,
+    root: MemorySigner,
     issue: MemorySigner,
     certifier: MemorySigner,
     support: MemorySigner,
@@ -43,9 +45,16 @@ pub(crate) struct Vendor {
 impl Vendor {
     /// A vendor whose keys come from `seed`.
     pub(crate) fn new(firm: u32, seed: u8) -> Self {
+        Self::until(firm, seed, None)
+    }
+
+    /// The same, with an issue key that ends.
+    pub(crate) fn until(firm: u32, seed: u8, end: Option<Timestamp>) -> Self {
         let signer =
             |role: u8| MemorySigner::from_seed(&[seed.wrapping_mul(16).wrapping_add(role).wrapping_add(1); 32]);
         let (root, issue, certifier, support, time) = (signer(0), signer(1), signer(2), signer(3), signer(4));
+        let mut issuing = RoleRule::single(issue.public_key());
+        issuing.keys[0].not_after = end;
         let document = RootDocument {
             firm_code: firm,
             name: "Test vendor".to_owned(),
@@ -53,7 +62,7 @@ impl Vendor {
             issued_at: start_of_tests(),
             roles: BTreeMap::from([
                 (Role::Root, RoleRule::single(root.public_key())),
-                (Role::Issue, RoleRule::single(issue.public_key())),
+                (Role::Issue, issuing),
                 (Role::LeaseCertifier, RoleRule::single(certifier.public_key())),
                 (Role::Support, RoleRule::single(support.public_key())),
                 (Role::Time, RoleRule::single(time.public_key())),
@@ -66,6 +75,7 @@ impl Vendor {
             firm,
             root_document,
             trusted,
+            root,
             issue,
             certifier,
             support,
@@ -128,6 +138,37 @@ impl Vendor {
         let segment = sign_rebase(&planned.payload, &[&self.support]).expect("signed");
         self.states.insert(id.0, planned.predicted);
         update::build(&[], &[segment]).expect("an update")
+    }
+
+    /// The next root document: another issue key takes the place of the present one, which is given back. Files that are
+    /// built from now on are signed by the new one and do not carry the document along.
+    pub(crate) fn rotate(&mut self) -> (Vec<u8>, MemorySigner) {
+        let issue = MemorySigner::from_seed(&[250; 32]);
+        let mut document = self.trusted.document().clone();
+        document.version += 1;
+        document.roles.insert(Role::Issue, RoleRule::single(issue.public_key()));
+        let envelope = Envelope::seal(&document, &[&self.root]).expect("signed").to_bytes();
+        self.trusted = self.trusted.update(&envelope).expect("the next root");
+        (envelope, std::mem::replace(&mut self.issue, issue))
+    }
+
+    /// The key of a role.
+    pub(crate) fn key(&self, role: Role) -> &MemorySigner {
+        match role {
+            Role::Root => &self.root,
+            Role::LeaseCertifier => &self.certifier,
+            Role::Support => &self.support,
+            Role::Time => &self.time,
+            Role::Issue | Role::Policy => &self.issue,
+        }
+    }
+
+    /// What this vendor keeps of a container: its last context, and what it believes of it.
+    pub(crate) fn modified(&self, context_file: &[u8]) -> Vec<u8> {
+        let context = context::read(context_file).expect("a context").context;
+        let predicted = self.states.get(&context.container_id().0).expect("a container that was updated").clone();
+        let modified = ModifiedContext { confirmed: Some(context_file.to_vec()), pending: Vec::new(), predicted };
+        modified.to_file(self.issues_at, &[&self.issue]).expect("a small file")
     }
 
     /// What the time role says to a nonce.
