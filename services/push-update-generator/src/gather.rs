@@ -60,18 +60,18 @@ impl<T: Send + 'static, R: Send + 'static> Gather<T, R> {
         if start {
             let shared = Arc::clone(&self.shared);
             // A task of its own: a caller that goes away must not leave the others waiting.
-            tokio::spawn(async move { shared.run().await });
+            tokio::spawn(shared.run());
         }
         told.await.unwrap_or_else(|_| Err(Failure::Refused(problem::internal("gathered work", &Gone))))
     }
 }
 
-impl<T, R> Shared<T, R> {
+impl<T: Send + 'static, R: Send + 'static> Shared<T, R> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue<T, R>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         loop {
             let (pieces, tell): (Vec<_>, Vec<_>) = {
                 let mut queue = self.lock();
@@ -82,7 +82,11 @@ impl<T, R> Shared<T, R> {
                 }
                 queue.waiting.drain(..crowd).unzip()
             };
-            let answers = (self.work)(pieces).await;
+            let shared = Arc::clone(&self);
+            // A task of its own again: should it panic, this crowd gets no answers, and the next one is served.
+            let Ok(answers) = tokio::spawn(async move { (shared.work)(pieces).await }).await else {
+                continue;
+            };
             for (tell, answer) in tell.into_iter().zip(answers) {
                 // Nobody listens any more: the work is done all the same.
                 let _ = tell.send(answer);
@@ -120,5 +124,15 @@ mod tests {
             .collect();
         assert!(tasks.join_all().await.into_iter().all(|(piece, answer)| answer == piece * 2));
         assert!(rounds.load(Ordering::SeqCst) < 50, "{rounds:?} rounds for a hundred");
+    }
+
+    #[tokio::test]
+    async fn work_that_dies_takes_only_its_own_crowd_with_it() {
+        let gather = Gather::new(64, |pieces: Vec<u32>| async move {
+            assert!(!pieces.contains(&13), "as a fault in the work would");
+            pieces.into_iter().map(Ok).collect()
+        });
+        assert!(gather.done(13).await.is_err());
+        assert_eq!(gather.done(14).await.expect("an answer"), 14);
     }
 }

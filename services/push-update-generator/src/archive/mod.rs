@@ -7,6 +7,7 @@
 mod rows;
 
 use std::{
+    collections::{BTreeSet, HashMap},
     path::Path,
     sync::{
         Arc,
@@ -124,6 +125,14 @@ impl Archive {
     /// When the archive does not answer.
     pub async fn end(&self, key: &ChainKey) -> Result<Option<End>, Failure> {
         Ok(rows::end_of(&self.db, key).await?)
+    }
+
+    /// The newest segment of each of these chains, of those that have one.
+    ///
+    /// # Errors
+    /// When the archive does not answer.
+    pub async fn ends(&self, keys: &BTreeSet<ChainKey>) -> Result<HashMap<ChainKey, End>, Failure> {
+        Ok(rows::ends_of(&self.db, keys).await?)
     }
 
     /// Refuses while the tables are known to be behind the archive.

@@ -1,10 +1,12 @@
 //! The archive's tables. Statements are the same text on both engines.
 
+use std::collections::{BTreeSet, HashMap};
+
 use lictor_clock::Timestamp;
 use lictor_license_file::Digest;
 use lictor_licensing::id::FirmCode;
 use lictor_storage::{
-    Database, StorageError,
+    Database, Dialect, StorageError,
     sqlx::{self, any::AnyRow},
     to_i64,
 };
@@ -12,11 +14,37 @@ use lictor_storage::{
 use super::Kept;
 use crate::{
     domain::{container::ChainKey, segment::Purpose},
-    store::{row::Columns, segment::Segment, vendor::StoredRoot},
+    store::{
+        given::{Cell, Given, Kind, key_cells},
+        row::Columns,
+        segment::Segment,
+        vendor::StoredRoot,
+    },
 };
 
 /// Columns that are written of a segment.
-const WRITTEN: usize = 20;
+const WRITTEN: &[(&str, Kind)] = &[
+    ("container_id", Kind::Text),
+    ("firm_code", Kind::Int),
+    ("epoch", Kind::Int),
+    ("k", Kind::Int),
+    ("from_k", Kind::Int),
+    ("prev_head", Kind::Bytes),
+    ("follows", Kind::Int),
+    ("head", Kind::Bytes),
+    ("state_digest", Kind::Bytes),
+    ("reference", Kind::Text),
+    ("request_hash", Kind::Bytes),
+    ("purpose", Kind::Text),
+    ("envelope", Kind::Bytes),
+    ("operations", Kind::Bytes),
+    ("file_from", Kind::Int),
+    ("file_root", Kind::Int),
+    ("root_through", Kind::Int),
+    ("summary", Kind::Text),
+    ("reserved_at", Kind::Int),
+    ("archived_at", Kind::Int),
+];
 
 /// How far a chain goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,50 +154,53 @@ pub(super) async fn put(
     segments: &[ArchivedSegment],
     now: Timestamp,
 ) -> Result<Vec<bool>, StorageError> {
-    let marks = |row: usize| {
-        let places: Vec<_> = (row * WRITTEN + 1..=(row + 1) * WRITTEN).map(|place| format!("${place}")).collect();
-        format!("({})", places.join(","))
-    };
-    let rows: Vec<_> = (0..segments.len()).map(marks).collect();
-    // Only place holders are put together here, so no outside text can become SQL.
-    let statement = format!(
+    let mut given = Given::new(db.dialect(), WRITTEN);
+    for segment in segments {
+        let [container, firm] = key_cells(&segment.key);
+        let from = Cell::count(segment.from)?;
+        let follows = if segment.from == 0 { Cell::Int(None) } else { from.clone() };
+        given.push(vec![
+            container,
+            firm,
+            Cell::from(segment.epoch),
+            Cell::count(segment.to)?,
+            from,
+            Cell::from(&segment.prev_head.0[..]),
+            follows,
+            Cell::from(&segment.head.0[..]),
+            Cell::from(&segment.state_digest.0[..]),
+            Cell::from(&segment.reference[..]),
+            Cell::from(&segment.request_hash.0[..]),
+            Cell::from(segment.purpose.name()),
+            Cell::from(&segment.envelope[..]),
+            Cell::from(&segment.operations[..]),
+            Cell::count(segment.file_from)?,
+            Cell::count(segment.file_root)?,
+            Cell::count(segment.root_through)?,
+            Cell::from(&segment.summary[..]),
+            Cell::from(segment.reserved_at.as_micros()),
+            Cell::from(now.as_micros()),
+        ]);
+    }
+    let query = given.query(
         "INSERT INTO archived_segment (container_id, firm_code, epoch, k, from_k, prev_head, follows, head, \
          state_digest, reference, request_hash, purpose, envelope, operations, file_from, file_root, root_through, \
-         summary, reserved_at, archived_at) VALUES {} ON CONFLICT DO NOTHING RETURNING container_id, firm_code, epoch, k",
-        rows.join(",")
+         summary, reserved_at, archived_at) SELECT container_id, firm_code, epoch, k, from_k, prev_head, follows, head, \
+         state_digest, reference, request_hash, purpose, envelope, operations, file_from, file_root, root_through, \
+         summary, reserved_at, archived_at FROM given WHERE TRUE ON CONFLICT DO NOTHING \
+         RETURNING container_id, firm_code, epoch, k",
     );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
-    for segment in segments {
-        query = query
-            .bind(segment.key.container.to_string())
-            .bind(i64::from(segment.key.firm.get()))
-            .bind(i64::from(segment.epoch))
-            .bind(to_i64(segment.to)?)
-            .bind(to_i64(segment.from)?)
-            .bind(segment.prev_head.0.to_vec())
-            .bind(if segment.from == 0 { None } else { Some(to_i64(segment.from)?) })
-            .bind(segment.head.0.to_vec())
-            .bind(segment.state_digest.0.to_vec())
-            .bind(&segment.reference)
-            .bind(segment.request_hash.0.to_vec())
-            .bind(segment.purpose.name())
-            .bind(&segment.envelope[..])
-            .bind(&segment.operations[..])
-            .bind(to_i64(segment.file_from)?)
-            .bind(to_i64(segment.file_root)?)
-            .bind(to_i64(segment.root_through)?)
-            .bind(&segment.summary)
-            .bind(segment.reserved_at.as_micros())
-            .bind(now.as_micros());
-    }
-    let mut tx = db.begin().await?;
-    let mut fresh = query
-        .fetch_all(tx.conn())
-        .await?
-        .iter()
-        .map(|row| Ok((key(row)?, end(row)?)))
-        .collect::<Result<Vec<_>, StorageError>>()?;
-    tx.commit().await?;
+    let rows = match db.dialect() {
+        // One statement is a transaction of its own.
+        Dialect::Postgres => query.fetch_all(db.pool()).await?,
+        Dialect::Sqlite => {
+            let mut tx = db.begin().await?;
+            let rows = query.fetch_all(tx.conn()).await?;
+            tx.commit().await?;
+            rows
+        }
+    };
+    let mut fresh = rows.iter().map(|row| Ok((key(row)?, end(row)?))).collect::<Result<Vec<_>, StorageError>>()?;
     Ok(segments
         .iter()
         .map(|segment| {
@@ -264,6 +295,28 @@ pub(super) async fn end_of(db: &Database, of: &ChainKey) -> Result<Option<End>, 
     .await?
     .map(|row| end(&row))
     .transpose()
+}
+
+/// The same for many chains at once.
+pub(super) async fn ends_of(db: &Database, of: &BTreeSet<ChainKey>) -> Result<HashMap<ChainKey, End>, StorageError> {
+    let mut given = Given::new(db.dialect(), &[("container_id", Kind::Text), ("firm_code", Kind::Int)]);
+    for key in of {
+        given.push(key_cells(key).into());
+    }
+    let rows = given
+        .query(
+            "SELECT archived_segment.container_id, archived_segment.firm_code, archived_segment.epoch, \
+             archived_segment.k FROM given JOIN archived_segment \
+             ON archived_segment.container_id = given.container_id AND archived_segment.firm_code = given.firm_code \
+             AND archived_segment.epoch = (SELECT MAX(last.epoch) FROM archived_segment AS last \
+             WHERE last.container_id = given.container_id AND last.firm_code = given.firm_code) \
+             AND archived_segment.k = (SELECT MAX(last.k) FROM archived_segment AS last \
+             WHERE last.container_id = given.container_id AND last.firm_code = given.firm_code \
+             AND last.epoch = archived_segment.epoch)",
+        )
+        .fetch_all(db.pool())
+        .await?;
+    rows.iter().map(|row| Ok((key(row)?, end(row)?))).collect()
 }
 
 /// The segments that were archived last.

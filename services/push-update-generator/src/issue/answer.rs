@@ -2,13 +2,19 @@
 
 use lictor_license_file::{modified_context::ModifiedContext, state::VendorState, update};
 use lictor_signing::Role;
+use lictor_storage::{Database, StorageError};
 
 use super::{Issuer, finish::Finished, unreadable};
 use crate::{
     domain::container::{Chain, ChainKey},
     failure::Failure,
-    problem, store,
+    gather::Gather,
+    problem,
+    store::{self, crowd::Wanted},
 };
+
+/// Files that are read for at once.
+const AT_ONCE: usize = 64;
 
 /// An update file and what it spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +38,36 @@ struct Span {
     roots_above: u64,
     /// Nothing: up to the newest.
     roots_through: Option<u64>,
+}
+
+/// Reads signed bytes for a crowd of files at once. Clones work together.
+#[derive(Clone)]
+pub(super) struct Reader {
+    gather: Gather<Wanted, Vec<Vec<u8>>>,
+}
+
+impl Reader {
+    pub(super) fn new(db: Database) -> Self {
+        let gather = Gather::new(AT_ONCE, move |wanted: Vec<Wanted>| {
+            let db = db.clone();
+            async move {
+                match store::crowd::envelopes(&db, &wanted).await {
+                    Ok(found) => found.into_iter().map(Ok).collect(),
+                    Err(error) => {
+                        // Nothing was changed, so each may simply ask again.
+                        let what = error.to_string();
+                        let error = || StorageError::Unavailable { what: what.clone(), source: None };
+                        wanted.iter().map(|_| Err(Failure::Storage(error()))).collect()
+                    }
+                }
+            }
+        });
+        Self { gather }
+    }
+
+    async fn envelopes(&self, wanted: Wanted) -> Result<Vec<Vec<u8>>, Failure> {
+        self.gather.done(wanted).await
+    }
 }
 
 impl Issuer {
@@ -108,7 +144,8 @@ impl Issuer {
     }
 
     async fn file(&self, key: &ChainKey, span: Span) -> Result<UpdateFile, Failure> {
-        let segments = store::segment::envelopes(&self.db, key, span.epoch, span.above, span.through).await?;
+        let Span { epoch, above, through, .. } = span;
+        let segments = self.reader.envelopes(Wanted { key: *key, epoch, above, through }).await?;
         let through = span.roots_through.unwrap_or(u64::MAX);
         let roots: Vec<_> = if through <= span.roots_above {
             Vec::new()

@@ -1,5 +1,7 @@
 //! The second half of issuing: sign, archive, count as issued. Each step may have been done before.
 
+use std::sync::Arc;
+
 use lictor_license_file::{issue, segment::Segment as Signed};
 use lictor_signing::Role;
 
@@ -70,24 +72,26 @@ impl Issuer {
         let firm = segment.key.firm;
         let role = if segment.purpose == Purpose::Rebase { Role::Support } else { Role::Issue };
         let signers = self.signers(firm, role, stated_time(&segment.payload)?).await?;
-        let mut root = self.root(firm).await?;
-        let payload = segment.payload.clone();
+        let root = self.root(firm).await?;
+        let (payload, known) = (segment.payload.clone(), Arc::clone(&root));
         // A key may sit in hardware that blocks.
-        let envelope = tokio::task::spawn_blocking(move || {
-            if role == Role::Support {
-                issue::sign_rebase(&payload, &signers.refs())
-            } else {
-                issue::sign_payload(&payload, &signers.refs())
-            }
-        })
-        .await
-        .map_err(|error| Failure::Refused(problem::internal("the signing of a segment", &error)))??;
-        let signed = Signed::read(&envelope).map_err(unreadable("a reserved segment"))?;
-        if signed.verify(&root).is_err() {
-            // The keys were changed since this process read the root document.
-            root = self.load_root(firm).await?;
-            signed.verify(&root).map_err(unreadable("the signature of a segment"))?;
+        let made = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
+            let envelope = match role {
+                Role::Support => issue::sign_rebase(&payload, &signers.refs())?,
+                _ => issue::sign_payload(&payload, &signers.refs())?,
+            };
+            let signed = Signed::read(&envelope).map_err(unreadable("a reserved segment"))?;
+            let proven = signed.verify(&known).is_ok();
+            Ok((envelope, signed, proven))
+        });
+        let (envelope, signed, proven) =
+            made.await.map_err(|error| Failure::Refused(problem::internal("the signing of a segment", &error)))??;
+        if proven {
+            return Ok(Kept { envelope, root_through: root.version() });
         }
+        // The keys were changed since this process read the root document.
+        let root = self.load_root(firm).await?;
+        signed.verify(&root).map_err(unreadable("the signature of a segment"))?;
         Ok(Kept { envelope, root_through: root.version() })
     }
 

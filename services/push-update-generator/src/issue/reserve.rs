@@ -1,23 +1,28 @@
 //! The first half of issuing: one transaction that fixes a segment's counter and exact bytes.
 
+use std::sync::Arc;
+
 use lictor_license_file::state::VendorState;
 use lictor_licensing::error::{ErrorCode, Problem};
-use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role, TrustedRoot};
+use lictor_signing::{Envelope, LeaseCertificate, LeaseLimits, Role};
 use lictor_storage::{Tx, retry};
 
-use super::{Issuer, random, unreadable};
+use super::{
+    Issuer,
+    decide::{self, Obstacle, Prepared, obstacle},
+    random, unreadable,
+};
 use crate::{
-    archive::End,
+    archive::{Archive, End},
     domain::{
         container::Chain,
-        plan::{Means, Plan, block_folds, certifies, must_fold, plan},
+        plan::{Plan, block_folds, must_fold},
         request::Job,
-        segment::{Purpose, SegmentState},
+        segment::Purpose,
         suspicion::Suspicions,
         verdict::Place,
     },
     failure::Failure,
-    keys::ProductSecret,
     problem,
     store::{self, segment::Segment},
 };
@@ -36,25 +41,19 @@ pub(super) struct Reserved {
 }
 
 /// A try under the chain's lock.
-enum Attempt {
+#[derive(Debug)]
+pub(super) enum Attempt {
     Reserved(Box<Reserved>),
     /// The chain needs a certificate first; it is signed outside of the lock.
     Uncertified(Box<Chain>),
     /// A root document was made that this run does not know.
     NewRoot(u64),
-    /// The archive lacks what was issued before it was there.
-    Unarchived(Box<Chain>),
+    /// The archive lacks what was issued before it was there; it goes this far.
+    Unarchived(Box<Chain>, Option<End>),
     /// Segments of the chain are on their way, and they have to end in this epoch.
     InWork,
-}
-
-/// What does not change between tries.
-struct Prepared<'a> {
-    job: Job<'a>,
-    root: std::sync::Arc<TrustedRoot>,
-    secret: ProductSecret,
-    certificate: Option<Vec<u8>>,
-    archived: Option<End>,
+    /// The request is not one for a crowd: what it needs, or why it is refused, takes statements of its own.
+    Alone,
 }
 
 impl Issuer {
@@ -62,75 +61,61 @@ impl Issuer {
     pub(super) async fn reserve(&self, job: Job<'_>) -> Result<Reserved, Failure> {
         let key = job.key();
         let mut prepared = Prepared {
-            job,
             root: self.root(key.firm).await?,
             secret: self.keys.product_secret(key.firm)?,
             certificate: None,
-            archived: self.archived_end(job).await?,
+        };
+        let mut in_crowd = match job {
+            Job::Update(request) => Some(Arc::new(request.clone())),
+            Job::Block(_) | Job::Rebase(_) => None,
         };
         loop {
-            match retry(|| self.attempt(&prepared)).await? {
+            let attempt = match &in_crowd {
+                Some(request) => self.crowd.reserve(Arc::clone(request), prepared.clone()).await?,
+                None => {
+                    // Read before the chain is locked: whatever is archived was reserved before.
+                    let archived = match &self.archive {
+                        Some(archive) => Some(archive.end(&key).await?),
+                        None => None,
+                    };
+                    retry(|| self.attempt(job, &prepared, archived)).await?
+                }
+            };
+            match attempt {
                 Attempt::Reserved(reserved) => return Ok(*reserved),
                 Attempt::Uncertified(chain) => prepared.certificate = Some(self.certify(&chain).await?),
                 Attempt::NewRoot(version) => {
                     prepared.root = self.root_at(key.firm, version).await?;
                     prepared.certificate = None;
                 }
-                Attempt::Unarchived(chain) => {
-                    self.archive_older(&chain, prepared.archived).await?;
-                    prepared.archived = self.archived_end(job).await?;
-                }
+                Attempt::Unarchived(chain, archived) => self.archive_older(&chain, archived).await?,
                 Attempt::InWork => {
                     self.finish_chain(&key).await?;
                 }
+                Attempt::Alone => in_crowd = None,
             }
         }
     }
 
-    /// Read before the chain is locked: whatever is archived was reserved before.
-    async fn archived_end(&self, job: Job<'_>) -> Result<Option<End>, Failure> {
-        match &self.archive {
-            Some(archive) => archive.end(&job.key()).await,
-            None => Ok(None),
-        }
-    }
-
-    async fn attempt(&self, prepared: &Prepared<'_>) -> Result<Attempt, Failure> {
-        let job = prepared.job;
+    async fn attempt(
+        &self,
+        job: Job<'_>,
+        prepared: &Prepared,
+        archived: Option<Option<End>>,
+    ) -> Result<Attempt, Failure> {
         let key = job.key();
         let mut tx = self.db.begin().await?;
         let Some(locked) = store::container::lock(&mut tx, &key).await? else {
             tx.rollback().await?;
-            return Err(match (&self.archive, prepared.archived) {
-                (Some(archive), Some(_)) => archive.found_behind(),
-                _ => Failure::Refused(problem::unknown_container()),
-            });
+            return Err(unknown(self.archive.as_ref(), archived));
         };
+        let state = VendorState::decode(&locked.chain.state).map_err(unreadable("a predicted state"))?;
+        if let Some(obstacle) = obstacle(&locked, &state, job, prepared, archived) {
+            tx.rollback().await?;
+            return met(obstacle, locked.chain, self.archive.as_ref(), archived);
+        }
         let chain = locked.chain;
-        if let Some(archive) = &self.archive {
-            if prepared.archived > Some(End { epoch: chain.epoch, to: chain.reserved }) {
-                tx.rollback().await?;
-                return Err(archive.found_behind());
-            }
-            if chain.issued > 0 && prepared.archived < Some(End { epoch: chain.epoch, to: chain.issued }) {
-                tx.rollback().await?;
-                return Ok(Attempt::Unarchived(Box::new(chain)));
-            }
-        }
-        if locked.newest_root > prepared.root.version() {
-            tx.rollback().await?;
-            return Ok(Attempt::NewRoot(locked.newest_root));
-        }
-        let state = VendorState::decode(&chain.state).map_err(unreadable("a predicted state"))?;
-        if job.purpose() != Purpose::Block && certifies(&state) && prepared.certificate.is_none() {
-            tx.rollback().await?;
-            return Ok(Attempt::Uncertified(Box::new(chain)));
-        }
-        if job.purpose() == Purpose::Rebase && chain.reserved > chain.issued {
-            tx.rollback().await?;
-            return Ok(Attempt::InWork);
-        }
-        let planned = match self.plan(&mut tx, &chain, &state, prepared).await {
+        let planned = match self.plan(&mut tx, &chain, &state, job, prepared).await {
             Ok(planned) => planned,
             Err(Failure::Refused(refusal)) => {
                 // What stands in the way may be the very segment that this reference named before.
@@ -146,7 +131,7 @@ impl Issuer {
             }
             Err(failure) => return Err(failure),
         };
-        let segment = self.segment(&chain, job, &planned);
+        let segment = decide::segment(&chain, job, &planned, self.clock.now());
         if !store::segment::reserve(&mut tx, &segment).await? {
             let before = known(&mut tx, job).await?;
             tx.rollback().await?;
@@ -196,12 +181,13 @@ impl Issuer {
         tx: &mut Tx,
         chain: &Chain,
         state: &VendorState,
-        prepared: &Prepared<'_>,
+        job: Job<'_>,
+        prepared: &Prepared,
     ) -> Result<Plan, Failure> {
-        let key = &prepared.job.key();
+        let key = &job.key();
         let pending = chain.pending();
         let bytes = store::segment::pending_bytes(tx, key, chain.epoch, chain.file_from(), pending).await?;
-        let large = prepared.job.purpose() == Purpose::Block && block_folds(state);
+        let large = job.purpose() == Purpose::Block && block_folds(state);
         let fold = if large || must_fold(pending, bytes) {
             let mut accepts = store::segment::heads(tx, key, chain.epoch, chain.confirmed).await?;
             if chain.confirmed == 0 && chain.epoch == 0 {
@@ -211,43 +197,8 @@ impl Issuer {
         } else {
             None
         };
-        let product_key = |product| prepared.secret.key(product);
-        let means = Means {
-            root: &prepared.root,
-            certificate: prepared.certificate.clone(),
-            product_key: &product_key,
-            fold,
-            now: self.clock.now(),
-            seal_seed: random()?,
-        };
-        plan(chain, state, prepared.job, &means).map_err(Failure::Refused)
-    }
-
-    fn segment(&self, chain: &Chain, job: Job<'_>, planned: &Plan) -> Segment {
-        let plan = &planned.segment;
-        let epoch = plan.predicted.epoch;
-        Segment {
-            key: job.key(),
-            epoch,
-            from: plan.from,
-            to: plan.to,
-            prev_head: plan.previous_head,
-            head: plan.head,
-            state_digest: plan.predicted.digest(),
-            reference: job.reference().to_owned(),
-            request_hash: job.hash(),
-            purpose: job.purpose(),
-            payload: plan.payload.clone(),
-            operations: planned.record.encode(),
-            file_from: if epoch == chain.epoch { chain.confirmed.max(planned.file_base) } else { 0 },
-            file_root: chain.root_version,
-            root_through: None,
-            summary: planned.summary.clone(),
-            state: SegmentState::Reserved,
-            reserved_at: self.clock.now(),
-            issued_at: None,
-            confirmed_at: None,
-        }
+        let chance = (self.clock.now(), random()?);
+        decide::planned(chain, state, job, prepared, fold, chance).map_err(Failure::Refused)
     }
 
     /// Puts into the archive what was issued before the archive was there.
@@ -271,15 +222,21 @@ impl Issuer {
 
     /// Lets the container's lease key grant seats for this firm.
     async fn certify(&self, chain: &Chain) -> Result<Vec<u8>, Failure> {
+        let (firm, now) = (chain.identity.key.firm, self.clock.now());
+        let early = now.saturating_sub(CLOCK_TOLERANCE);
+        let (not_before, signers) = match self.signers(firm, Role::LeaseCertifier, early).await {
+            // The only keys that are left are younger than the tolerance.
+            Err(Failure::Signer(_)) => (now, self.signers(firm, Role::LeaseCertifier, now).await?),
+            signers => (early, signers?),
+        };
         let certificate = LeaseCertificate {
-            firm_code: chain.identity.key.firm.get(),
+            firm_code: firm.get(),
             container_id: chain.identity.key.container.0,
             lease_key: chain.identity.profile.keys.lease,
-            not_before: self.clock.now().saturating_sub(CLOCK_TOLERANCE),
+            not_before,
             not_after: None,
             limits: LeaseLimits::default(),
         };
-        let signers = self.signers(chain.identity.key.firm, Role::LeaseCertifier, certificate.not_before).await?;
         let envelope = tokio::task::spawn_blocking(move || Envelope::seal(&certificate, &signers.refs()))
             .await
             .map_err(|error| Failure::Refused(problem::internal("the signing of a certificate", &error)))??;
@@ -296,8 +253,34 @@ pub(crate) fn begin_epoch(chain: &mut Chain, rebase: &Segment) {
     chain.suspicions = Suspicions::NONE;
 }
 
+/// A container that the tables do not know; when the archive does, they were restored.
+pub(super) fn unknown(archive: Option<&Archive>, archived: Option<Option<End>>) -> Failure {
+    match (archive, archived) {
+        (Some(archive), Some(Some(_))) => archive.found_behind(),
+        _ => Failure::Refused(problem::unknown_container()),
+    }
+}
+
+/// What an obstacle means for the request.
+pub(super) fn met(
+    obstacle: Obstacle,
+    chain: Chain,
+    archive: Option<&Archive>,
+    archived: Option<Option<End>>,
+) -> Result<Attempt, Failure> {
+    match obstacle {
+        Obstacle::Behind => {
+            Err(archive.map_or_else(|| Failure::Refused(problem::replay_needed()), Archive::found_behind))
+        }
+        Obstacle::Unarchived => Ok(Attempt::Unarchived(Box::new(chain), archived.flatten())),
+        Obstacle::NewRoot(version) => Ok(Attempt::NewRoot(version)),
+        Obstacle::Uncertified => Ok(Attempt::Uncertified(Box::new(chain))),
+        Obstacle::InWork => Ok(Attempt::InWork),
+    }
+}
+
 /// What a reference stands for already: a segment, or a refusal.
-async fn known(tx: &mut Tx, job: Job<'_>) -> Result<Option<Attempt>, Failure> {
+pub(super) async fn known(tx: &mut Tx, job: Job<'_>) -> Result<Option<Attempt>, Failure> {
     let key = job.key();
     if let Some(segment) = store::segment::find_by_reference(tx, key.firm, job.reference()).await? {
         return if segment.key == key && segment.request_hash == job.hash() {

@@ -29,6 +29,17 @@ macro_rules! columns {
     };
 }
 
+macro_rules! locked_columns {
+    () => {
+        "SELECT container.container_id, container.firm_code, serial, kind, virtual_machine, runtime, device_key, \
+         sealing_key, lease_key, epoch, genesis_head, genesis_digest, confirmed, issued, reserved, file_base, state, \
+         root_version, context_sequence, context_counter, suspicion, device_counters, block_reference, version, \
+         first_seen_at, last_contact_at, \
+         (SELECT vendor.root_version FROM vendor WHERE vendor.firm_code = container.firm_code) AS newest_root \
+         FROM container "
+    };
+}
+
 /// The chain, if the container was registered for this firm.
 pub async fn find(db: &Database, key: &ChainKey) -> Result<Option<Chain>, StorageError> {
     sqlx::query(concat!(columns!(), "WHERE container_id = $1 AND firm_code = $2"))
@@ -60,26 +71,24 @@ pub struct Locked {
     pub newest_root: u64,
 }
 
+/// What is read of a chain that is locked.
+pub(super) const LOCKED: &str = locked_columns!();
+
 /// The chain, held alone until the transaction ends.
 pub async fn lock(tx: &mut Tx, key: &ChainKey) -> Result<Option<Locked>, StorageError> {
-    let statement = tx.dialect().lock_rows(
-        "SELECT container_id, firm_code, serial, kind, virtual_machine, runtime, device_key, sealing_key, lease_key, \
-         epoch, genesis_head, genesis_digest, confirmed, issued, reserved, file_base, state, root_version, \
-         context_sequence, context_counter, suspicion, device_counters, block_reference, version, first_seen_at, \
-         last_contact_at, \
-         (SELECT vendor.root_version FROM vendor WHERE vendor.firm_code = container.firm_code) AS newest_root \
-         FROM container WHERE container_id = $1 AND firm_code = $2",
-    );
+    let statement = tx.dialect().lock_rows(concat!(locked_columns!(), "WHERE container_id = $1 AND firm_code = $2"));
     sqlx::query(statement)
         .bind(key.container.to_string())
         .bind(i64::from(key.firm.get()))
         .fetch_optional(tx.conn())
         .await?
-        .map(|row| {
-            let newest_root = Columns::of(&row, "vendor").count("newest_root")?;
-            Ok(Locked { chain: chain(&row)?, newest_root })
-        })
+        .map(|row| locked(&row))
         .transpose()
+}
+
+/// Reads what [`LOCKED`] names.
+pub(super) fn locked(row: &AnyRow) -> Result<Locked, StorageError> {
+    Ok(Locked { newest_root: Columns::of(row, "vendor").count("newest_root")?, chain: chain(row)? })
 }
 
 /// Whether the chain is there and its bytes are fixed up to this counter of this epoch, or it is in a later epoch.

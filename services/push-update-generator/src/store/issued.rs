@@ -2,13 +2,13 @@
 //! chain count as issued.
 
 use lictor_clock::Timestamp;
-use lictor_storage::{
-    StorageError, Tx,
-    sqlx::{self, Any, query::Query},
-    to_i64,
-};
+use lictor_storage::{StorageError, Tx};
 
-use super::{row::Columns, segment::Segment};
+use super::{
+    given::{Cell, Given, Kind, key_cells},
+    row::Columns,
+    segment::Segment,
+};
 use crate::domain::{container::ChainKey, segment::SegmentState};
 
 /// A segment on its last step.
@@ -33,47 +33,31 @@ pub struct NextEvent {
     pub version: u64,
 }
 
-/// Rows of place holders, `columns` each.
-fn rows(count: usize, columns: usize, first: usize) -> String {
-    let row = |row: usize| {
-        let start = first + row * columns;
-        let places: Vec<_> = (start..start + columns).map(|place| format!("${place}")).collect();
-        format!("({})", places.join(","))
-    };
-    (0..count).map(row).collect::<Vec<_>>().join(",")
-}
-
-fn bind_place<'q>(
-    query: Query<'q, Any, sqlx::any::AnyArguments>,
-    segment: &Segment,
-) -> Result<Query<'q, Any, sqlx::any::AnyArguments>, StorageError> {
-    Ok(query
-        .bind(segment.key.container.to_string())
-        .bind(i64::from(segment.key.firm.get()))
-        .bind(i64::from(segment.epoch))
-        .bind(to_i64(segment.to)?))
-}
-
 /// Counts each segment as issued that is the next one of its chain, and tells which ones these were: nothing for those
 /// that another run counted before, or that an earlier one is still on its way for. At most one per chain, in the order of
 /// the chains' keys, so that crowds of two processes never wait for each other in a circle.
 pub async fn mark(tx: &mut Tx, issues: &[Issue], now: Timestamp) -> Result<Vec<Option<NextEvent>>, StorageError> {
-    // Only place holders are put together here and below, so no outside text can become SQL.
-    let statement = format!(
-        "WITH next (container_id, firm_code, epoch, k, from_k, events) AS (VALUES {}) \
-         UPDATE container SET issued = next.k, version = version + next.events FROM next \
-         WHERE container.container_id = next.container_id AND container.firm_code = next.firm_code \
-         AND container.epoch = next.epoch AND container.issued = next.from_k \
-         RETURNING container.container_id, container.firm_code, container.serial, container.version",
-        rows(issues.len(), 6, 1)
-    );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("container_id", Kind::Text),
+        ("firm_code", Kind::Int),
+        ("epoch", Kind::Int),
+        ("k", Kind::Int),
+        ("from_k", Kind::Int),
+        ("events", Kind::Int),
+    ];
+    let mut given = Given::new(tx.dialect(), COLUMNS);
     for issue in issues {
-        query = bind_place(query, &issue.segment)?
-            .bind(to_i64(issue.segment.from)?)
-            .bind(to_i64(issue.segment.purpose.events())?);
+        let [container, firm, epoch, k] = place_cells(&issue.segment)?;
+        let events = Cell::count(issue.segment.purpose.events())?;
+        given.push(vec![container, firm, epoch, k, Cell::count(issue.segment.from)?, events]);
     }
-    let moved = query
+    let moved = given
+        .query(
+            "UPDATE container SET issued = given.k, version = version + given.events FROM given \
+             WHERE container.container_id = given.container_id AND container.firm_code = given.firm_code \
+             AND container.epoch = given.epoch AND container.issued = given.from_k \
+             RETURNING container.container_id, container.firm_code, container.serial, container.version",
+        )
         .fetch_all(tx.conn())
         .await?
         .iter()
@@ -97,38 +81,66 @@ pub async fn mark(tx: &mut Tx, issues: &[Issue], now: Timestamp) -> Result<Vec<O
 
 /// Keeps the signed bytes.
 async fn keep(tx: &mut Tx, issues: &[&Issue], now: Timestamp) -> Result<(), StorageError> {
-    let statement = format!(
-        "INSERT INTO segment_envelope (container_id, firm_code, epoch, k, envelope, stored_at) VALUES {}",
-        rows(issues.len(), 6, 1)
-    );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("container_id", Kind::Text),
+        ("firm_code", Kind::Int),
+        ("epoch", Kind::Int),
+        ("k", Kind::Int),
+        ("envelope", Kind::Bytes),
+        ("stored_at", Kind::Int),
+    ];
+    let mut given = Given::new(tx.dialect(), COLUMNS);
     for issue in issues {
-        query = bind_place(query, &issue.segment)?.bind(issue.envelope.clone()).bind(now.as_micros());
+        let [container, firm, epoch, k] = place_cells(&issue.segment)?;
+        given.push(vec![container, firm, epoch, k, Cell::from(&issue.envelope[..]), Cell::from(now.as_micros())]);
     }
-    query.execute(tx.conn()).await?;
+    given
+        .query(
+            "INSERT INTO segment_envelope (container_id, firm_code, epoch, k, envelope, stored_at) \
+             SELECT container_id, firm_code, epoch, k, envelope, stored_at FROM given",
+        )
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
 async fn step(tx: &mut Tx, issues: &[&Issue], now: Timestamp) -> Result<(), StorageError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("container_id", Kind::Text),
+        ("firm_code", Kind::Int),
+        ("epoch", Kind::Int),
+        ("k", Kind::Int),
+        ("root_through", Kind::Int),
+        ("was", Kind::Text),
+        ("becomes", Kind::Text),
+        ("issued_at", Kind::Int),
+    ];
     let to =
         SegmentState::Reserved.issue().map_err(|refused| StorageError::inconsistent("segment", refused.to_string()))?;
-    let statement = format!(
-        "WITH next (container_id, firm_code, epoch, k, root_through) AS (VALUES {}) \
-         UPDATE segment SET state = $1, issued_at = $2, root_through = next.root_through FROM next \
-         WHERE segment.container_id = next.container_id AND segment.firm_code = next.firm_code \
-         AND segment.epoch = next.epoch AND segment.k = next.k AND segment.state = $3",
-        rows(issues.len(), 5, 4)
-    );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement))
-        .bind(to.name())
-        .bind(now.as_micros())
-        .bind(SegmentState::Reserved.name());
+    let mut given = Given::new(tx.dialect(), COLUMNS);
     for issue in issues {
-        query = bind_place(query, &issue.segment)?.bind(to_i64(issue.root_through)?);
+        let [container, firm, epoch, k] = place_cells(&issue.segment)?;
+        let (was, becomes) = (Cell::from(SegmentState::Reserved.name()), Cell::from(to.name()));
+        let root = Cell::count(issue.root_through)?;
+        given.push(vec![container, firm, epoch, k, root, was, becomes, Cell::from(now.as_micros())]);
     }
-    let done = query.execute(tx.conn()).await?.rows_affected();
+    let done = given
+        .query(
+            "UPDATE segment SET state = given.becomes, issued_at = given.issued_at, \
+             root_through = given.root_through FROM given \
+             WHERE segment.container_id = given.container_id AND segment.firm_code = given.firm_code \
+             AND segment.epoch = given.epoch AND segment.k = given.k AND segment.state = given.was",
+        )
+        .execute(tx.conn())
+        .await?
+        .rows_affected();
     if done == issues.len() as u64 {
         return Ok(());
     }
     Err(StorageError::inconsistent("segment", "the chain counts it as not issued, the segment itself as issued"))
+}
+
+fn place_cells(segment: &Segment) -> Result<[Cell; 4], StorageError> {
+    let [container, firm] = key_cells(&segment.key);
+    Ok([container, firm, Cell::from(segment.epoch), Cell::count(segment.to)?])
 }

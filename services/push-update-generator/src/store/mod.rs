@@ -1,7 +1,10 @@
-//! The tables of this service. One file per table or pair of tables; statements are the same text on both engines.
+//! The tables of this service. One file per table or pair of tables; statements are the same text on both engines,
+//! except how [`given`] hands them the rows of a crowd.
 
 pub mod container;
 pub mod context;
+pub mod crowd;
+pub mod given;
 pub mod issued;
 pub mod proposal;
 pub mod rebase;

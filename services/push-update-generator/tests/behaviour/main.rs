@@ -6,6 +6,7 @@ mod block;
 mod bulk;
 mod contexts;
 mod crash;
+mod crowd;
 mod issuing;
 mod rebase;
 mod rotation;

@@ -13,7 +13,10 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt as _},
 };
 
-use crate::world::{add, worlds};
+use crate::world::{add, request, worlds};
+
+/// Requests at the same moment.
+const CROWD: usize = 32;
 
 struct Statements(Arc<AtomicUsize>);
 
@@ -46,9 +49,26 @@ async fn a_segment_and_a_receipt_cost_few_statements() {
         let taking = count.swap(0, Ordering::SeqCst);
         world.issue(&device, "act_2", vec![add(2), add(3), add(4)]).await;
         let repeating = count.swap(0, Ordering::SeqCst);
+
+        let mut devices = vec![device];
+        for number in 2..=u8::try_from(CROWD).expect("a small crowd") {
+            let device = world.known_device(number).await;
+            world.issue(&device, &format!("before_{number}"), vec![add(1)]).await;
+            devices.push(device);
+        }
+        count.store(0, Ordering::SeqCst);
+        let mut tasks = tokio::task::JoinSet::new();
+        for (place, device) in devices.iter().enumerate() {
+            let (issuer, asked) = (world.issuer.clone(), request(device, &format!("crowd_{place}"), vec![add(5)]));
+            tasks.spawn(async move { issuer.issue(&asked).await.expect("issued").to });
+        }
+        tasks.join_all().await;
+        let crowded = count.swap(0, Ordering::SeqCst);
         drop(listening);
 
         eprintln!("statements: {issuing} to issue, {taking} to take a receipt in, {repeating} to repeat");
+        eprintln!("statements: {crowded} to issue {CROWD} at once");
+        assert!(crowded < 4 * CROWD, "{crowded} statements to issue {CROWD} at once");
         assert!((8..=16).contains(&issuing), "{issuing} statements to issue");
         assert!((6..=12).contains(&taking), "{taking} statements to take a receipt in");
         assert!((3..=6).contains(&repeating), "{repeating} statements to repeat an answer");
