@@ -30,6 +30,9 @@ pub const MAX_FAILURES: usize = 3;
 /// Largest part of one firm.
 const MAX_PART_BYTES: usize = 16 * 1024 * 1024;
 
+/// For each firm: its part of the state from before, and the files that came since.
+type Firms = BTreeMap<FirmCode, (Vec<u8>, Vec<Digest>)>;
+
 /// What was imported since the server has last started, and what was there before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probation {
@@ -37,8 +40,7 @@ pub struct Probation {
     starts: BTreeSet<u32>,
     /// Which of them is the present one.
     present: Option<u32>,
-    /// For each firm: its part of the state from before, and the files that came since.
-    firms: BTreeMap<FirmCode, (Vec<u8>, Vec<Digest>)>,
+    firms: Firms,
 }
 
 impl Probation {
@@ -164,7 +166,7 @@ fn start_file(number: u32) -> String {
     format!("{START}{number}")
 }
 
-fn decode(content: &[u8]) -> Option<BTreeMap<FirmCode, (Vec<u8>, Vec<Digest>)>> {
+fn decode(content: &[u8]) -> Option<Firms> {
     let mut reader = Reader::new(content);
     let mut firms = BTreeMap::new();
     for _ in 0..reader.array(MAX_FIRMS).ok()? {
