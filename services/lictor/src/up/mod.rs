@@ -32,10 +32,15 @@ use services::{Part, Started};
 Examples:
   lictor up
   lictor up --data /srv/lictor
-  LICTOR_CONFIG=lictor-data/client.toml lictor vendor init --firm-code 6000010 --name \"Example Software\"
 
-Ports on 127.0.0.1, gRPC and HTTP (/live, /ready, /metrics): license-central 7010 7011, activation 7020 7021,
-push-update-generator 7030 7031, notification-dispatcher 7080 7081, license-server 22350 22352.")]
+Then, in another terminal:
+  export LICTOR_CONFIG=$PWD/lictor-data/client.toml LICTOR_FIRM_CODE=6000010
+  lictor vendor init --name \"Example Software\"
+
+Ports on 127.0.0.1, gRPC and HTTP (/live, /ready, /metrics):
+  license-central 7010 7011, activation 7020 7021,
+  push-update-generator 7030 7031, notification-dispatcher 7080 7081,
+  license-server 22350 22352")]
 struct Up {
     /// Folder of everything
     #[arg(long, value_name = "DIR", default_value = "lictor-data")]
@@ -80,7 +85,7 @@ fn run(matches: &ArgMatches, frame: Frame) -> ExitCode {
             Err(problem) => return frame.failed(problem),
         }
     };
-    let done = runtime.block_on(serve(&up, frame));
+    let done = runtime.block_on(serve(&up, &frame));
     telemetry.shutdown();
     // Tasks that ignore their end must not hold the process.
     runtime.shutdown_background();
@@ -104,7 +109,7 @@ fn telemetry() -> Result<lictor_telemetry::Telemetry, Problem> {
         .map_err(|error| Problem::new(ErrorCode::InvalidArgument, error.to_string(), "correct the environment"))
 }
 
-async fn serve(up: &Up, frame: Frame) -> Result<(), Problem> {
+async fn serve(up: &Up, frame: &Frame) -> Result<(), Problem> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let parts = Part::chosen(&up.only);
