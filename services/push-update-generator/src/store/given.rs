@@ -96,7 +96,6 @@ impl Given {
     }
 
     /// The statement that comes after `WITH given (…) AS (…)`, with all values bound. Call it with one row at least.
-    #[must_use]
     pub fn query(self, after: &str) -> Query<'static, Any, AnyArguments> {
         let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
         let mut statement = format!("WITH given ({}) AS (", names.join(", "));
