@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images,
-# SoftHSM for the tests of keys in tokens, tmux for those of verbs that ask questions.
+# SoftHSM for the tests of keys in tokens, tmux for those of verbs that ask questions, cron and systemd to judge the examples
+# in deploy/pull.
 # On Debian as root it installs what is missing; anywhere else it names the one command that does.
 set -euo pipefail
 
@@ -14,6 +15,8 @@ declare -A package_of=(
   [softhsm2-util]=softhsm2
   [iptables]=iptables
   [tmux]=tmux
+  [crontab]=cron
+  [systemd-analyze]=systemd
 )
 
 has() {
@@ -32,7 +35,8 @@ done
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   echo "The tests need programs that are not installed. On Debian or Ubuntu, run:" >&2
   echo "  sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-  # The embedded default needs none of them, and Docker's absence is said loudly by its tests; the servers are needed.
+  # The embedded default needs none of them; what Docker, cron and systemd would test is named loudly where they are missing.
+  # The servers are needed.
   for server in postgresql redis-server rabbitmq-server softhsm2; do
     case " ${missing[*]} " in *" $server "*) exit 1 ;; esac
   done

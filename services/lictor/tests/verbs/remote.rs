@@ -1,20 +1,11 @@
 //! Giving back, moving, lending, replacing, rebasing, and the vendor's view of all of it, verb by verb.
 
-use crate::world::{FIRM, Machine, World, text, until};
-
-fn activated(world: &World, machine: &Machine, items: &[&str]) -> crate::world::Sold {
-    let sold = world.sell(items);
-    machine.ok(&["activate", &sold.ticket]);
-    for license in &sold.licenses {
-        world.reaches(license, "confirmed");
-    }
-    sold
-}
+use crate::world::{FIRM, World, text, until};
 
 #[test]
 fn seats_are_given_back_and_available_again_after_the_proof() {
     let world = World::new();
-    let sold = activated(&world, &world.vendor, &["suite"]);
+    let sold = world.activated(&world.vendor, &["suite"]);
     let license = &sold.licenses[0];
     let returned = world.vendor.ok(&["return", &sold.ticket, "--license", &format!("{license}=2")]);
     assert_eq!((returned["kind"].as_str(), returned["state"].as_str()), (Some("return"), Some("confirmed")));
@@ -54,20 +45,11 @@ fn a_return_by_files_refuses_a_context_without_a_challenge() {
     assert_eq!(site.seats(204), None);
 }
 
-/// Two containers of one customer, the second one known to the vendor.
-fn two(world: &World) -> Machine {
-    let site = world.site("site", true);
-    site.ok(&["server", "context", "-o", &world.file("site.rac")]);
-    world.vendor.ok(&["push", "context", &world.file("site.rac"), "--customer", "Nova"]);
-    world.vendor.lines(&["container", "assign", &world.vendor.serial(), "--customer", "Nova"]);
-    site
-}
-
 #[test]
 fn seats_move_to_another_container_and_the_history_tells_of_it() {
     let world = World::new();
-    let site = two(&world);
-    let sold = activated(&world, &world.vendor, &["suite"]);
+    let site = world.second(true);
+    let sold = world.activated(&world.vendor, &["suite"]);
     let license = &sold.licenses[0];
     let moved = world.vendor.ok(&["move", &sold.ticket, &format!("{license}=2"), "--to", &site.serial()]);
     assert_ne!(moved["state"], "departing", "the receipt went along: {moved}");
@@ -88,31 +70,10 @@ fn seats_move_to_another_container_and_the_history_tells_of_it() {
 }
 
 #[test]
-fn lent_seats_are_given_back_early() {
-    let world = World::new();
-    let site = two(&world);
-    let sold = activated(&world, &world.vendor, &["suite"]);
-    let one = format!("{}=1", sold.licenses[0]);
-    world.vendor.refused(&["move", &sold.ticket, &one, "--to", &site.serial(), "--lend-until", "2020-01-01"], 2);
-    let lent = world.vendor.ok(&["move", &sold.ticket, &one, "--to", &site.serial(), "--lend-until", "2099-01-01"]);
-    assert_eq!(lent["lend_until"], "2099-01-01T00:00:00Z");
-    until("the seat arrives", || {
-        site.lines(&["pull"]);
-        (site.seats(201) == Some(1)).then_some(())
-    });
-    site.ok(&["transfer", "return", &text(&lent["transfer_id"]), "--ticket", &sold.ticket]);
-    assert_eq!(site.seats(201), None);
-    until("the seat is back", || {
-        world.vendor.lines(&["pull"]);
-        (world.vendor.seats(201) == Some(5)).then_some(())
-    });
-}
-
-#[test]
 fn staff_moves_seats_with_nothing_from_the_customer() {
     let world = World::new();
-    let site = two(&world);
-    let sold = activated(&world, &world.vendor, &["suite"]);
+    let site = world.second(true);
+    let sold = world.activated(&world.vendor, &["suite"]);
     let (from, to) = (world.vendor.serial(), site.serial());
     let file = |name: &str| world.file(name);
     world.vendor.ok(&["transfer", "create", &sold.licenses[0], "--from", &from, "--to", &to, "-o", &file("old.rau")]);
@@ -128,8 +89,8 @@ fn staff_moves_seats_with_nothing_from_the_customer() {
 #[test]
 fn a_lost_container_is_replaced_and_loses_everything_if_it_turns_up() {
     let world = World::new();
-    let site = two(&world);
-    let (reader, suite) = (activated(&world, &site, &["reader"]), activated(&world, &site, &["suite"]));
+    let site = world.second(true);
+    let (reader, suite) = (world.activated(&site, &["reader"]), world.activated(&site, &["suite"]));
     let lost = site.serial();
     // What the rule of the item leaves to staff is refused to the customer, and done by hand.
     assert!(!world.vendor.run(&["replace", &suite.ticket, "--lost", &lost]).status.success());
@@ -145,8 +106,8 @@ fn a_lost_container_is_replaced_and_loses_everything_if_it_turns_up() {
 #[test]
 fn a_blocked_container_loses_everything_with_its_next_update() {
     let world = World::new();
-    let site = two(&world);
-    let sold = activated(&world, &site, &["reader"]);
+    let site = world.second(true);
+    let sold = world.activated(&site, &["reader"]);
     let blocked = world.vendor.ok(&["container", "block", &site.serial(), "--reason", "stolen"]);
     assert_eq!(blocked["licenses"][0], *sold.licenses[0]);
     let _ = site.run(&["pull"]);
@@ -170,7 +131,7 @@ fn the_time_is_proven_to_a_licence_server() {
 #[test]
 fn a_container_comes_back_by_its_own_hand() {
     let world = World::new();
-    let sold = activated(&world, &world.vendor, &["reader"]);
+    let sold = world.activated(&world.vendor, &["reader"]);
     let rebased = world.vendor.ok(&["rebase", "--reason", "disk restored"]);
     assert_eq!((rebased["kind"].as_str(), rebased["state"].as_str()), (Some("rebase"), Some("confirmed")), "{rebased}");
     assert_eq!(world.vendor.seats(204), Some(1), "it holds what the vendor knows it to hold");

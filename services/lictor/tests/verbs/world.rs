@@ -32,6 +32,13 @@ items:
       bindings: [folder]
       license_quantity: { count: 1 }
       transfer: { may_return: true }
+  - name: rolling
+    renewal: { period_days: 30, lead_days: 7 }
+    product_item:
+      product_code: 205
+      text: Rolling
+      bindings: [folder]
+      license_quantity: { count: 1 }
 ";
 
 /// The program that is tested.
@@ -187,6 +194,26 @@ impl World {
             ticket: text(&ticket["ticket"]),
             licenses: licenses.iter().map(|license| text(&license["license_id"])).collect(),
         }
+    }
+
+    /// Sells items and puts them into the container of a machine that is online.
+    pub(crate) fn activated(&self, machine: &Machine, items: &[&str]) -> Sold {
+        let sold = self.sell(items);
+        machine.ok(&["activate", &sold.ticket]);
+        for license in &sold.licenses {
+            self.reaches(license, "confirmed");
+        }
+        sold
+    }
+
+    /// A second container, known to the vendor and of the same customer as the first one. Its licence server reaches the
+    /// vendor only when `online`.
+    pub(crate) fn second(&self, online: bool) -> Machine {
+        let site = self.site("site", online);
+        site.ok(&["server", "context", "-o", &self.file("site.rac")]);
+        self.vendor.ok(&["push", "context", &self.file("site.rac"), "--customer", "Nova"]);
+        self.vendor.lines(&["container", "assign", &self.vendor.serial(), "--customer", "Nova"]);
+        site
     }
 
     /// Waits until a license is in a state.
