@@ -6,7 +6,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Build, then run the main job from start to end with the embedded default, checked step by step
-	cargo build --locked --bin lictor --bin license-server
+	cargo build --locked --bin lictor
 	cargo run --locked --quiet --bin lictor -- demo
 
 test: ## Run everything: unit, store suites on both engines, end to end, faults, Docker
