@@ -11,6 +11,8 @@ pub struct Metrics {
     pub licenses: Counter,
     /// Ends of licenses announced, ahead or when they came.
     pub ends_announced: Counter,
+    /// Times that another service carried out a plan that is not here.
+    pub plans_missing: Counter,
 }
 
 impl Metrics {
@@ -23,6 +25,11 @@ impl Metrics {
             ends_announced: registry.register(
                 "license_ends_announced",
                 "ends of licenses announced, ahead or when they came",
+                Counter::default(),
+            ),
+            plans_missing: registry.register(
+                "plans_missing",
+                "times that another service had carried out a plan that is not here: the database was restored",
                 Counter::default(),
             ),
         }

@@ -51,6 +51,8 @@ fn allocation(allocation: &Allocation) -> wire::Allocation {
         container_id: allocation.container.clone(),
         expires_at: allocation.expires_at.map(timestamp),
         lent_until: allocation.loan.as_ref().map(|loan| timestamp(loan.until)),
+        // Whoever answers people asks for it; events tell of licenses alone.
+        blocked: false,
         lent_by: allocation.loan.as_ref().map(|loan| loan.lender.clone()).unwrap_or_default(),
     }
 }

@@ -151,8 +151,9 @@ impl Issuer {
         }
         let signed = Signed::read(&archived.envelope).map_err(unreadable("an archived segment"))?;
         let state = VendorState::decode(&chain.state).map_err(unreadable("a predicted state"))?;
-        let next = Record::decode(&archived.operations)
-            .map_err(|error| Failure::Refused(problem::internal("an archived record", &error)))?
+        let record = Record::decode(&archived.operations)
+            .map_err(|error| Failure::Refused(problem::internal("an archived record", &error)))?;
+        let next = record
             .replay(&state, signed.header(), signed.hash(), archived.state_digest)
             .map_err(|error| Failure::Refused(problem::internal("the replay of a segment", &error)))?;
         if next.head != archived.head {
@@ -166,7 +167,7 @@ impl Issuer {
             SegmentKind::Checkpoint { .. } => chain.file_base = segment.from,
             SegmentKind::Rebase { answers, .. } => {
                 let (now, key) = (self.clock.now(), &archived.key);
-                store::rebase::spend(&mut tx, key, &answers.challenge, segment.epoch, "", now).await?;
+                store::rebase::spend(&mut tx, key, &answers.challenge, segment.epoch, record.reason(), now).await?;
                 begin_epoch(&mut chain, &segment);
             }
         }

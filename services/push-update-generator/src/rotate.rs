@@ -146,6 +146,7 @@ impl Issuer {
         root: Vec<PublicKey>,
         threshold: u32,
     ) -> Result<Waiting, Failure> {
+        self.not_archived(firm).await?;
         let now = self.clock.now();
         let present = self.proposal(firm, None).await?;
         if let Some(present) = &present {

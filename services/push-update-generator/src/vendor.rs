@@ -66,6 +66,7 @@ impl Issuer {
                 "go on with: lictor vendor root show",
             )));
         }
+        self.not_archived(firm).await?;
         let (keys, document_name, now) = (self.keys.clone(), name.0.clone(), self.clock.now());
         let signed = tokio::task::spawn_blocking(move || {
             let public = keys.make(firm).map_err(|error| SignerError::Unavailable(error.to_string()))?;
@@ -98,11 +99,27 @@ impl Issuer {
             root_digest: lictor_license_file::Digest(*root.digest()).to_string(),
         };
         if store::vendor::insert(&self.db, &vendor, &signed, now).await? {
+            // Into the archive before anybody hears of it, so that a restored database knows that it lacks a firm.
+            self.load_root(firm).await?;
             tracing::info!(%firm, fingerprint = %vendor.root_digest, "firm made");
             return Ok((vendor, true));
         }
         // Somebody else was faster; the document in the table is the one that counts.
         same_name(self.vendor(firm).await?, name).map(|vendor| (vendor, false))
+    }
+
+    /// Refuses to make a firm that the archive knows already: the tables were emptied, or restored from a backup of the
+    /// time before it, and new keys or another document would lock its customers out.
+    pub(crate) async fn not_archived(&self, firm: FirmCode) -> Result<(), Failure> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        if !archive.roots().await?.iter().any(|root| root.firm == firm) {
+            return Ok(());
+        }
+        // A firm is archived after its row was written, so one that was made in this very moment is in the tables.
+        match store::vendor::find(&self.db, firm).await? {
+            Some(_) => Ok(()),
+            None => Err(archive.found_behind()),
+        }
     }
 
     /// The firm, if it was made.

@@ -328,6 +328,22 @@ pub struct GetTransferResponse {
     pub to_kind: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedirectTransferRequest {
+    #[prost(string, tag = "1")]
+    pub transfer_id: ::prost::alloc::string::String,
+    /// The container that the seats go into instead.
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(enumeration = "super::super::types::v1::ContainerKind", tag = "4")]
+    pub kind: i32,
+    #[prost(bool, tag = "5")]
+    pub virtual_machine: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedirectTransferResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NoteRebaseRequest {
     #[prost(string, tag = "1")]
     pub activation_id: ::prost::alloc::string::String,
@@ -350,6 +366,21 @@ pub struct NoteRebaseResponse {
     #[prost(uint32, tag = "2")]
     pub count: u32,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteBlockedRequest {
+    #[prost(uint32, tag = "1")]
+    pub firm_code: u32,
+    /// SHA-256 of the container's device key, hex.
+    #[prost(string, tag = "2")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    /// For people, as it was given with the block.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteBlockedResponse {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TransferState {
@@ -601,7 +632,42 @@ pub mod allocation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Counts a rebase for the container's customer. Refused above 3 in 365 days unless by hand.
+        /// Seats that left one container, or are leaving it, go into another one than they were to: theirs was blocked, or will
+        /// never take them. Back to where they came from is allowed; a loan ends by it. Refused while an activation carries
+        /// them in.
+        /// Caller: service.
+        /// Retry: always; the transfer goes there already then.
+        pub async fn redirect_transfer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedirectTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedirectTransferResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AllocationService/RedirectTransfer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lictor.central.v1.AllocationService",
+                        "RedirectTransfer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Counts a rebase for the container's customer. Refused above 3 in 365 days unless by hand. Release takes it back when
+        /// the rebase was refused.
         /// Caller: service.
         /// Retry: with the same activation_id; counted once.
         pub async fn note_rebase(
@@ -627,6 +693,35 @@ pub mod allocation_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("lictor.central.v1.AllocationService", "NoteRebase"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A container was blocked: it gets withdrawals only, so other plans for it are refused from now on.
+        /// Caller: service.
+        /// Retry: always; a container is noted once.
+        pub async fn note_blocked(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NoteBlockedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteBlockedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.central.v1.AllocationService/NoteBlocked",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lictor.central.v1.AllocationService", "NoteBlocked"),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -798,7 +893,20 @@ pub mod allocation_service_server {
             tonic::Response<super::GetTransferResponse>,
             tonic::Status,
         >;
-        /// Counts a rebase for the container's customer. Refused above 3 in 365 days unless by hand.
+        /// Seats that left one container, or are leaving it, go into another one than they were to: theirs was blocked, or will
+        /// never take them. Back to where they came from is allowed; a loan ends by it. Refused while an activation carries
+        /// them in.
+        /// Caller: service.
+        /// Retry: always; the transfer goes there already then.
+        async fn redirect_transfer(
+            &self,
+            request: tonic::Request<super::RedirectTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedirectTransferResponse>,
+            tonic::Status,
+        >;
+        /// Counts a rebase for the container's customer. Refused above 3 in 365 days unless by hand. Release takes it back when
+        /// the rebase was refused.
         /// Caller: service.
         /// Retry: with the same activation_id; counted once.
         async fn note_rebase(
@@ -806,6 +914,16 @@ pub mod allocation_service_server {
             request: tonic::Request<super::NoteRebaseRequest>,
         ) -> std::result::Result<
             tonic::Response<super::NoteRebaseResponse>,
+            tonic::Status,
+        >;
+        /// A container was blocked: it gets withdrawals only, so other plans for it are refused from now on.
+        /// Caller: service.
+        /// Retry: always; a container is noted once.
+        async fn note_blocked(
+            &self,
+            request: tonic::Request<super::NoteBlockedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteBlockedResponse>,
             tonic::Status,
         >;
         /// The update was issued: what comes in is collected, what leaves is returning. From here on only forward.
@@ -1103,6 +1221,52 @@ pub mod allocation_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/lictor.central.v1.AllocationService/RedirectTransfer" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedirectTransferSvc<T: AllocationService>(pub Arc<T>);
+                    impl<
+                        T: AllocationService,
+                    > tonic::server::UnaryService<super::RedirectTransferRequest>
+                    for RedirectTransferSvc<T> {
+                        type Response = super::RedirectTransferResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedirectTransferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AllocationService>::redirect_transfer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedirectTransferSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/lictor.central.v1.AllocationService/NoteRebase" => {
                     #[allow(non_camel_case_types)]
                     struct NoteRebaseSvc<T: AllocationService>(pub Arc<T>);
@@ -1133,6 +1297,52 @@ pub mod allocation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NoteRebaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.central.v1.AllocationService/NoteBlocked" => {
+                    #[allow(non_camel_case_types)]
+                    struct NoteBlockedSvc<T: AllocationService>(pub Arc<T>);
+                    impl<
+                        T: AllocationService,
+                    > tonic::server::UnaryService<super::NoteBlockedRequest>
+                    for NoteBlockedSvc<T> {
+                        type Response = super::NoteBlockedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NoteBlockedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AllocationService>::note_blocked(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NoteBlockedSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

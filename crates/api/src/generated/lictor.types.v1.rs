@@ -24,6 +24,9 @@ pub struct Allocation {
     /// Serial of the container that lent them; empty when they are not lent.
     #[prost(string, tag = "8")]
     pub lent_by: ::prost::alloc::string::String,
+    /// The container is blocked: it gets withdrawals only.
+    #[prost(bool, tag = "9")]
+    pub blocked: bool,
 }
 /// One thing that was sold: a product item on a ticket, and where its quantity lies.
 #[derive(Clone, PartialEq, ::prost::Message)]

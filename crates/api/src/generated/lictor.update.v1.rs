@@ -301,6 +301,9 @@ pub struct Container {
     /// Its newest context came from inside a virtual machine.
     #[prost(bool, tag = "11")]
     pub virtual_machine: bool,
+    /// It was blocked: it gets withdrawals only.
+    #[prost(bool, tag = "12")]
+    pub blocked: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Segment {

@@ -2,7 +2,7 @@
 
 use lictor_api::{error::status, types::v1::PageRequest};
 use lictor_licensing::{
-    ContainerKind, FirmCode, TicketCode,
+    FirmCode, TicketCode,
     error::{ErrorCode, Problem},
 };
 use lictor_storage::{StorageError, command};
@@ -124,18 +124,4 @@ pub(super) fn line(what: &str, text: &str, most: usize) -> Result<String, Status
         return Err(invalid(format!("{what} is one line of at most {most} bytes"), "shorten it"));
     }
     Ok(text.to_owned())
-}
-
-/// A kind of container.
-pub(super) fn kind(kind: lictor_api::types::v1::ContainerKind) -> Result<ContainerKind, Status> {
-    use lictor_api::types::v1::ContainerKind as Wire;
-    match kind {
-        Wire::Folder => Ok(ContainerKind::Folder),
-        Wire::Machine => Ok(ContainerKind::Machine),
-        Wire::Volume => Ok(ContainerKind::Volume),
-        Wire::Kubernetes => Ok(ContainerKind::Kubernetes),
-        Wire::Token => Ok(ContainerKind::Token),
-        Wire::Cloud => Ok(ContainerKind::Cloud),
-        Wire::Unspecified => Err(invalid("the kind of the container is missing", "name it")),
-    }
 }

@@ -7,9 +7,10 @@ use lictor_api::{
         ListTransfersRequest, ListTransfersResponse, Usable, license_service_server::LicenseService,
     },
     convert::{from_timestamp, timestamp},
-    types::v1::LicenseState,
+    types::v1::{self as wire, LicenseState},
 };
 use lictor_licensing::{
+    FirmCode,
     error::ErrorCode,
     id::{EventId, LicenseId, TransferId},
 };
@@ -54,7 +55,8 @@ impl LicenseService for Counter {
         }
         let mut rows = self.0.store.licenses(firm, &filter, &page).await.map_err(|error| edge::broken(&error))?;
         let next_page_token = edge::cut(&mut rows, &page, |row| row.id.to_string());
-        let licenses = rows.iter().map(present::license).collect();
+        let mut licenses: Vec<_> = rows.iter().map(present::license).collect();
+        self.mark_blocked(firm, &mut licenses).await?;
         Ok(Response::new(ListLicensesResponse { licenses, next_page_token }))
     }
 
@@ -62,7 +64,9 @@ impl LicenseService for Counter {
         let id: LicenseId = edge::id(&request.get_ref().license_id)?;
         let found = self.0.store.license(id).await.map_err(|error| edge::broken(&error))?;
         let row = found.ok_or_else(|| edge::not_found(format!("there is no license {id}"), "list the licenses"))?;
-        Ok(Response::new(GetLicenseResponse { license: Some(present::license(&row)) }))
+        let mut license = present::license(&row);
+        self.mark_blocked(row.firm, std::slice::from_mut(&mut license)).await?;
+        Ok(Response::new(GetLicenseResponse { license: Some(license) }))
     }
 
     async fn get_license_history(
@@ -135,6 +139,18 @@ impl LicenseService for Counter {
 }
 
 impl Counter {
+    /// Says of each part whether its container is blocked.
+    async fn mark_blocked(&self, firm: FirmCode, licenses: &mut [wire::License]) -> Result<(), Status> {
+        let parts = || licenses.iter().flat_map(|license| &license.allocations);
+        let places: std::collections::BTreeSet<&str> = parts().map(|part| part.container_id.as_str()).collect();
+        let places: Vec<&str> = places.into_iter().collect();
+        let blocked = self.0.store.blocked_among(firm, &places).await.map_err(|error| edge::broken(&error))?;
+        for part in licenses.iter_mut().flat_map(|license| &mut license.allocations) {
+            part.blocked = blocked.contains(&part.container_id);
+        }
+        Ok(())
+    }
+
     async fn history_of(&self, request: &GetLicenseHistoryRequest) -> Result<HistoryOf, Status> {
         if request.license_id.is_empty() == request.serial.is_empty() {
             return Err(edge::invalid("a history is that of a license or of a container", "name one of the two"));

@@ -5,7 +5,7 @@ use lictor_api::{
     convert::from_timestamp,
     types::v1::{ContainerKind as WireKind, LicenseChange, PutLicense, RemoveLicense, license_change},
 };
-use lictor_licensing::{ContainerKind, id::TicketId};
+use lictor_licensing::id::TicketId;
 use prost::Message;
 use tonic::Status;
 
@@ -37,14 +37,14 @@ pub fn read(request: wire::PlanRequest) -> Result<PlanRequest, Status> {
     Ok(PlanRequest { activation, place, purpose })
 }
 
-fn place(id: &str, serial: &str, kind: WireKind, virtual_machine: bool) -> Result<Option<Place>, Status> {
+pub(super) fn place(id: &str, serial: &str, kind: WireKind, virtual_machine: bool) -> Result<Option<Place>, Status> {
     if id.is_empty() {
         return Ok(None);
     }
     Ok(Some(Place {
         id: edge::container_id(id)?,
         serial: edge::line("a serial", serial, SERIAL_BYTES)?,
-        kind: (kind != WireKind::Unspecified).then(|| edge::kind(kind)).transpose()?,
+        kind: kind.known(),
         virtual_machine,
     }))
 }
@@ -154,19 +154,6 @@ fn on_its_way(part: &OnItsWay) -> wire::WithdrawnLicense {
         container_id: part.container.clone(),
         serial: part.serial.clone(),
         activation_id: part.activation.to_string(),
-    }
-}
-
-/// A kind on the wire; unspecified when it is unknown.
-pub(super) const fn kind(kind: Option<ContainerKind>) -> WireKind {
-    match kind {
-        None => WireKind::Unspecified,
-        Some(ContainerKind::Folder) => WireKind::Folder,
-        Some(ContainerKind::Machine) => WireKind::Machine,
-        Some(ContainerKind::Volume) => WireKind::Volume,
-        Some(ContainerKind::Kubernetes) => WireKind::Kubernetes,
-        Some(ContainerKind::Token) => WireKind::Token,
-        Some(ContainerKind::Cloud) => WireKind::Cloud,
     }
 }
 

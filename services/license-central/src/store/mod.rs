@@ -2,6 +2,7 @@
 
 mod allocation;
 mod assignment;
+mod block;
 mod catalogue;
 mod customer;
 mod due;
@@ -12,6 +13,7 @@ mod lost;
 mod order;
 mod plan;
 mod rebase;
+mod redirect;
 mod renewal;
 mod reservation;
 mod sql;
@@ -19,6 +21,7 @@ mod transfer;
 mod withdrawal;
 
 pub use assignment::{Assignee, Assigning, AssignmentRow, MAX_SERIALS};
+pub use block::BlockedContainer;
 pub use catalogue::{Applied, Before, ItemRow};
 pub use customer::CustomerRow;
 pub use due::DueWork;
@@ -34,8 +37,14 @@ pub use reservation::Reservation;
 use lictor_storage::{Database, Migration};
 
 /// What the tables are made from.
-pub static MIGRATIONS: &[Migration] =
-    lictor_storage::migrations!["0001_catalogue", "0002_order", "0003_license", "0004_plan", "0005_dates"];
+pub static MIGRATIONS: &[Migration] = lictor_storage::migrations![
+    "0001_catalogue",
+    "0002_order",
+    "0003_license",
+    "0004_plan",
+    "0005_dates",
+    "0006_block"
+];
 
 /// The store of license-central. Cheap to clone.
 #[derive(Debug, Clone)]

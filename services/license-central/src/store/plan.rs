@@ -12,7 +12,7 @@ use lictor_licensing::{
 use lictor_storage::{StorageError, Tx, retry, sqlx};
 
 use super::{
-    Store, allocation, assignment, license,
+    Store, allocation, assignment, block, license,
     order::request_id_reused,
     reservation::{self, Head, Reservation},
     sql::{list, parsed, statement},
@@ -77,6 +77,7 @@ async fn plan(
         return repeated(tx, request, &before).await;
     }
     let (firm, ticket_masked) = whose(request, coming, &sold)?;
+    block::refuse(tx, firm, request).await?;
     // Containers are shared by vendors, plans are not.
     let sold: Vec<Sold> = sold.into_iter().filter(|one| one.license.firm == firm).collect();
     let sold = withdrawal::settle_awaited(tx, request, sold, moment).await?;
@@ -244,7 +245,7 @@ fn whose(request: &PlanRequest, coming: Option<LicenseId>, sold: &[Sold]) -> Res
     }
 }
 
-fn no_transfer(id: TransferId) -> Failure {
+pub(super) fn no_transfer(id: TransferId) -> Failure {
     Failure::refused(ErrorCode::NotFound, format!("there is no transfer {id}"), "list the transfers to see their ids")
 }
 
@@ -363,7 +364,7 @@ fn lender(loan: &Transfer, departure: &Departure) -> Result<Place, Failure> {
 
 /// Refuses to move seats to another customer. A container belongs to whom it is assigned; one that is assigned to nobody
 /// to those whose licenses lie in it, and to nobody yet when none do.
-async fn same_customer(
+pub(super) async fn same_customer(
     tx: &mut Tx,
     firm: FirmCode,
     license: LicenseId,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lictor_clock::{Timestamp, duration};
 use lictor_licensing::{FirmCode, error::ErrorCode, id::ActivationId};
 use lictor_storage::{
-    Dialect, Tx, retry,
+    Dialect, StorageError, Tx, retry,
     sqlx::{self, Row},
     to_i64, to_u64,
 };
@@ -70,7 +70,8 @@ async fn count(tx: &mut Tx, note: &RebaseNote, now: Timestamp) -> Result<Counted
         return Ok(before);
     }
     let row = sqlx::query(
-        "SELECT COUNT(*) AS number FROM rebase WHERE firm_code = $1 AND counted_for = $2 AND created_at > $3",
+        "SELECT COUNT(*) AS number FROM rebase WHERE firm_code = $1 AND counted_for = $2 AND created_at > $3 \
+         AND taken_back_at IS NULL",
     )
     .bind(i64::from(note.firm.get()))
     .bind(counted_for.clone())
@@ -102,15 +103,32 @@ async fn count(tx: &mut Tx, note: &RebaseNote, now: Timestamp) -> Result<Counted
 }
 
 async fn counted_before(tx: &mut Tx, note: &RebaseNote) -> Result<Option<CountedRebase>, Failure> {
-    let row = sqlx::query("SELECT firm_code, container_id, counted_for, number FROM rebase WHERE activation_id = $1")
-        .bind(note.activation.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
+    let row = sqlx::query(
+        "SELECT firm_code, container_id, counted_for, number, taken_back_at FROM rebase WHERE activation_id = $1",
+    )
+    .bind(note.activation.to_string())
+    .fetch_optional(tx.conn())
+    .await?;
     let Some(row) = row else { return Ok(None) };
     let (firm, container): (i64, String) = (row.try_get("firm_code")?, row.try_get("container_id")?);
     if firm != i64::from(note.firm.get()) || container != note.container {
         return Err(request_id_reused());
     }
+    let taken_back: Option<i64> = row.try_get("taken_back_at")?;
+    if taken_back.is_some() {
+        return Err(Failure::refused(ErrorCode::WrongState, "this rebase was refused before", "start it anew"));
+    }
     let count = to_u64(row.try_get("number")?)?;
     Ok(Some(CountedRebase { counted_for: row.try_get("counted_for")?, count }))
+}
+
+/// A rebase was refused: it counts no more. Tells whether it had counted.
+pub(super) async fn take_back(tx: &mut Tx, activation: ActivationId, now: Timestamp) -> Result<bool, StorageError> {
+    let taken_back =
+        sqlx::query("UPDATE rebase SET taken_back_at = $1 WHERE activation_id = $2 AND taken_back_at IS NULL")
+            .bind(now.as_micros())
+            .bind(activation.to_string())
+            .execute(tx.conn())
+            .await?;
+    Ok(taken_back.rows_affected() == 1)
 }

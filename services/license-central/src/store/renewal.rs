@@ -70,6 +70,8 @@ pub(super) async fn due(conn: &mut AnyConnection, now: Timestamp, limit: u32) ->
          WHERE a.state = 'confirmed' AND a.renew_at <= $1 AND a.expires_at IS NOT NULL \
          AND l.renewal_cancelled_at IS NULL AND l.withdrawn_at IS NULL \
          AND NOT EXISTS (SELECT 1 FROM transfer t WHERE t.transfer_id = a.transfer_id AND t.lend_until <= a.expires_at) \
+         AND NOT EXISTS (SELECT 1 FROM blocked_container b WHERE b.firm_code = l.firm_code \
+         AND b.container_id = a.container_id) \
          AND (a.planned_by IS NULL OR r.state = 'released' OR (r.state = 'reserved' AND r.reserved_until <= $2)) \
          AND NOT EXISTS (SELECT 1 FROM license_history h JOIN reservation w ON w.activation_id = h.activation_id \
          WHERE h.license_id = a.license_id AND h.container_id = a.container_id AND h.what = 'renewed' \

@@ -81,7 +81,10 @@ impl Store {
     pub async fn commit(&self, activation: ActivationId, counter: u64, moment: &Moment) -> Result<(), Failure> {
         retry(|| async {
             let mut tx = self.db.begin().await?;
-            let mut before = locked(&mut tx, license::LOST_WITH_ACTIVATION, activation).await?;
+            let mut before = of_activation(&mut tx, activation).await?;
+            if !written_off_by(&before, activation).is_empty() {
+                before = locked(&mut tx, license::LOST_WITH_ACTIVATION, activation).await?;
+            }
             let reservation = head(&mut tx, activation).await?.ok_or_else(unknown)?;
             if let Step::To(state) = reservation.state.commit()? {
                 let blocked = written_off_by(&before, activation);
@@ -175,6 +178,10 @@ impl Store {
             let mut tx = self.db.begin().await?;
             license::lock_of_activation(&mut tx, activation).await?;
             let Some(reservation) = head(&mut tx, activation).await? else {
+                // A rebase has no plan; its count is all that there is to give back.
+                if not_issued && super::rebase::take_back(&mut tx, activation, moment.now).await? {
+                    tx.commit().await?;
+                }
                 return Ok(());
             };
             if reservation.state == ReservationState::Confirmed && reservation.counter == 0 {
@@ -202,7 +209,11 @@ impl Store {
 }
 
 fn unknown() -> Failure {
-    Failure::refused(ErrorCode::NotFound, "there is no plan of this activation", "plan first")
+    Failure::refused(
+        ErrorCode::NotFound,
+        "license-central has no plan of this activation: none was made, or its database was restored from a backup",
+        "compare what was issued with what is known here: lictor container check",
+    )
 }
 
 const SELECT: &str = "SELECT activation_id, purpose, asked, state, reserved_until, counter, reason FROM reservation";

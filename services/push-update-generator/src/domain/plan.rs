@@ -15,7 +15,7 @@ use lictor_licensing::{
     error::{ErrorCode, Problem},
     id::{LicenseId, ProductCode},
 };
-use lictor_signing::TrustedRoot;
+use lictor_signing::{Envelope, LeaseCertificate, Role, TrustedRoot, cbor};
 
 use super::{
     container::Chain,
@@ -32,7 +32,7 @@ pub const MOST_PENDING_BYTES: u64 = 3 * 1024 * 1024;
 pub struct Means<'a> {
     /// The firm's newest root document.
     pub root: &'a TrustedRoot,
-    /// Envelope of a fresh certificate for the container's lease key; used when the container has none yet.
+    /// Envelope of a fresh certificate for the container's lease key; used when the container has none that counts.
     pub certificate: Option<Vec<u8>>,
     /// Gives the key of a product.
     pub product_key: &'a dyn Fn(ProductCode) -> ProductKey,
@@ -63,10 +63,18 @@ pub fn must_fold(pending: u64, pending_bytes: u64) -> bool {
     pending >= MAX_PENDING as u64 || pending_bytes >= MOST_PENDING_BYTES
 }
 
-/// Whether the segment will certify the container's lease key: the first of a chain does.
+/// Whether the segment will certify the container's lease key: the first of a chain does, and the first after the
+/// certifier's key was retired. A key whose window was only closed goes on to speak for what it certified before.
 #[must_use]
-pub const fn certifies(state: &VendorState) -> bool {
-    state.lease_certificate.is_none()
+pub fn certifies(state: &VendorState, root: &TrustedRoot) -> bool {
+    let Some(certificate) = &state.lease_certificate else { return true };
+    let Ok(envelope) = Envelope::from_bytes(certificate) else { return true };
+    let Ok(inside) = cbor::decode::<LeaseCertificate>(envelope.unverified_payload()) else { return true };
+    let Some(rule) = root.document().roles.get(&Role::LeaseCertifier) else { return false };
+    // The signatures were verified when they were made; here it only matters whose they are.
+    let signed = |id| envelope.signatures().iter().any(|(hint, _)| *hint == id);
+    let valid = rule.keys.iter().filter(|entry| entry.valid_at(inside.not_before) && signed(entry.key.id())).count();
+    valid < rule.threshold as usize
 }
 
 /// Plans the segment.
@@ -76,7 +84,7 @@ pub const fn certifies(state: &VendorState) -> bool {
 pub fn plan(chain: &Chain, state: &VendorState, job: Job<'_>, means: &Means<'_>) -> Result<Plan, Problem> {
     match job {
         Job::Update(request) => update(chain, state, request, means),
-        Job::Block(_) => block(chain, state, means),
+        Job::Block(request) => block(chain, state, &request.reason, means),
         Job::Rebase(request) => rebase(chain, state, request, means),
     }
 }
@@ -86,7 +94,7 @@ fn update(chain: &Chain, state: &VendorState, request: &IssueRequest, means: &Me
         may_get_more(chain)?;
     }
     let mut operations = Vec::with_capacity(request.changes.len() + 2);
-    if certifies(state)
+    if certifies(state, means.root)
         && let Some(certificate) = &means.certificate
     {
         operations.push(Operation::CertifyLeaseKey { certificate: certificate.clone() });
@@ -124,7 +132,7 @@ fn may_get_more(chain: &Chain) -> Result<(), Problem> {
 }
 
 /// Everything goes out. A state that is too large for operations goes out by a checkpoint that carries nothing.
-fn block(chain: &Chain, state: &VendorState, means: &Means<'_>) -> Result<Plan, Problem> {
+fn block(chain: &Chain, state: &VendorState, reason: &str, means: &Means<'_>) -> Result<Plan, Problem> {
     let mut operations: Vec<_> =
         state.entries.keys().map(|license| Operation::WithdrawEntry { license: *license }).collect();
     operations.extend(state.product_keys.keys().map(|product| Operation::DropProductKey { product: *product }));
@@ -134,9 +142,10 @@ fn block(chain: &Chain, state: &VendorState, means: &Means<'_>) -> Result<Plan, 
     }
     let summary = "blocks the container: withdraws everything".to_owned();
     if operations.len() <= MAX_OPERATIONS {
-        return finish(chain, state, operations, summary, means);
+        let plan = finish(chain, state, operations, summary, means)?;
+        return Ok(Plan { record: plan.record.because(reason), ..plan });
     }
-    let record = Record::of(&operations);
+    let record = Record::of(&operations).because(reason);
     let mut empty = state.clone();
     empty.entries.clear();
     empty.product_keys.clear();
@@ -164,7 +173,7 @@ fn rebase(chain: &Chain, state: &VendorState, request: &RebaseRequest, means: &M
         ));
     }
     let operations: Vec<_> = match &means.certificate {
-        Some(certificate) if certifies(state) => {
+        Some(certificate) if certifies(state, means.root) => {
             vec![Operation::CertifyLeaseKey { certificate: certificate.clone() }]
         }
         _ => Vec::new(),
@@ -181,7 +190,7 @@ fn rebase(chain: &Chain, state: &VendorState, request: &RebaseRequest, means: &M
         &terms(&summary, means),
     );
     let segment = segment.map_err(|error| error.problem())?;
-    Ok(Plan { segment, record: Record::of(&operations), file_base: 0, summary })
+    Ok(Plan { segment, record: Record::of(&operations).because(&request.reason), file_base: 0, summary })
 }
 
 /// Puts the operations into an ordinary segment, or into a checkpoint when the unconfirmed ones have to be folded.

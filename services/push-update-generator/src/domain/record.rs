@@ -15,7 +15,9 @@ use lictor_licensing::{
 use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 
 /// Most effects of one segment: blocking takes every entry and every key out at once.
-const MAX_EFFECTS: usize = MAX_ENTRIES + MAX_PRODUCT_KEYS + 1;
+const MAX_EFFECTS: usize = MAX_ENTRIES + MAX_PRODUCT_KEYS + 2;
+/// Longest reason in bytes.
+const MAX_REASON_BYTES: usize = 256;
 /// Largest lease certificate.
 const MAX_CERTIFICATE_BYTES: usize = 4096;
 
@@ -34,6 +36,8 @@ enum Effect {
     SetKey { product: ProductCode, fingerprint: Digest },
     /// The key of a product is gone.
     DropKey { product: ProductCode },
+    /// Nothing; why people asked for it. So it outlives the tables.
+    Because { reason: String },
 }
 
 /// Everything that one segment does to the vendor-owned state.
@@ -74,6 +78,25 @@ impl Record {
             Operation::Nop => None,
         };
         Self(operations.iter().filter_map(effect).collect())
+    }
+
+    /// The same with the reason that people gave, if they gave one.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        if !reason.is_empty() {
+            self.0.push(Effect::Because { reason: reason.to_owned() });
+        }
+        self
+    }
+
+    /// Why people asked for it; empty when they did not say.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let told = self.0.iter().find_map(|effect| match effect {
+            Effect::Because { reason } => Some(reason.as_str()),
+            _ => None,
+        });
+        told.unwrap_or_default()
     }
 
     /// The bytes of the record.
@@ -158,6 +181,7 @@ impl Effect {
             Self::DropKey { product } => {
                 state.product_keys.remove(product).ok_or(ReplayError::Missing)?;
             }
+            Self::Because { .. } => {}
         }
         Ok(())
     }
@@ -206,6 +230,10 @@ impl Canonical for Effect {
                 fields.field(0, |w| w.uint(6));
                 fields.field(1, |w| w.uint(u64::from(product.get())));
             }
+            Self::Because { reason } => {
+                fields.field(0, |w| w.uint(7));
+                fields.field(1, |w| w.text(reason));
+            }
         });
     }
 
@@ -230,6 +258,7 @@ impl Canonical for Effect {
             4 => Self::Certify { certificate: fields.required(1, |r| r.bytes(MAX_CERTIFICATE_BYTES))?.to_vec() },
             5 => Self::SetKey { product: fields.required(1, product)?, fingerprint: fields.required(2, Digest::read)? },
             6 => Self::DropKey { product: fields.required(1, product)? },
+            7 => Self::Because { reason: fields.required(1, |r| r.text(MAX_REASON_BYTES))?.to_owned() },
             kind => return Err(CborError::UnknownKind(kind)),
         };
         fields.end()?;
@@ -257,7 +286,9 @@ mod tests {
             Operation::DropProductKey { product: ProductCode(13) },
             Operation::WithdrawEntry { license },
             Operation::Nop,
-        ]);
+        ])
+        .because("lost in a train");
+        assert_eq!((record.reason(), Record::of(&[]).because("").reason()), ("lost in a train", ""));
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Ok(record.clone()));
         assert!(!bytes.windows(32).any(|window| window == [0x5A; 32]), "a key lies in the record");

@@ -28,6 +28,7 @@ pub(crate) fn container(chain: &Chain) -> wire::Container {
         first_seen_at: Some(convert::timestamp(chain.first_seen_at)),
         last_contact_at: Some(convert::timestamp(chain.last_contact_at)),
         virtual_machine: chain.identity.profile.virtual_machine,
+        blocked: chain.blocked.is_some(),
     }
 }
 

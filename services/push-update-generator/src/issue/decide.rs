@@ -67,7 +67,7 @@ pub(super) fn obstacle(
     if locked.newest_root > prepared.root.version() {
         return Some(Obstacle::NewRoot(locked.newest_root));
     }
-    if job.purpose() != Purpose::Block && certifies(state) && prepared.certificate.is_none() {
+    if job.purpose() != Purpose::Block && certifies(state, &prepared.root) && prepared.certificate.is_none() {
         return Some(Obstacle::Uncertified);
     }
     (job.purpose() == Purpose::Rebase && chain.reserved > chain.issued).then_some(Obstacle::InWork)

@@ -5,13 +5,14 @@ use lictor_clock::{SharedClock, Timestamp};
 use lictor_storage::{Database, StorageError, Tx, retry};
 
 use crate::{
-    domain::segment::Purpose,
+    domain::{record::Record, segment::Purpose},
     events::{self, Fact, Happening},
     failure::Failure,
     gather::Gather,
     store::{
         self,
         issued::{Issue, NextEvent},
+        segment::Segment,
     },
 };
 
@@ -104,15 +105,14 @@ pub(crate) async fn mark_in(tx: &mut Tx, issues: &[Issue], now: Timestamp) -> Re
     let mut tellings = Vec::with_capacity(issues.len());
     for (issue, next) in issues.iter().zip(&next) {
         if let Some(next) = next {
-            announcements(tx, issue, next, &mut tellings).await?;
+            announcements(issue, next, &mut tellings)?;
         }
     }
     lictor_broker::announce_all(tx, tellings).await?;
     Ok(next.iter().map(Option::is_some).collect())
 }
 
-async fn announcements(
-    tx: &mut Tx,
+fn announcements(
     issue: &Issue,
     next: &NextEvent,
     tellings: &mut Vec<(lictor_broker::Announcement, Option<String>)>,
@@ -134,12 +134,16 @@ async fn announcements(
     tellings.push((events::telling(happening(first, 0), issued), issue.traceparent.clone()));
     let more = match segment.purpose {
         Purpose::Update => None,
-        Purpose::Block => Some(Fact::Blocked { reason: segment.summary.clone() }),
-        Purpose::Rebase => {
-            let reason = store::rebase::reason(tx, &segment.key, segment.epoch).await?;
-            Some(Fact::Rebased { epoch: segment.epoch, reason })
-        }
+        Purpose::Block => Some(Fact::Blocked { reason: reason(segment)? }),
+        Purpose::Rebase => Some(Fact::Rebased { epoch: segment.epoch, reason: reason(segment)? }),
     };
     tellings.extend(more.map(|fact| (events::telling(happening(first + 1, 1), fact), issue.traceparent.clone())));
     Ok(())
+}
+
+/// Why people asked for it.
+fn reason(segment: &Segment) -> Result<String, StorageError> {
+    let record = Record::decode(&segment.operations)
+        .map_err(|error| StorageError::inconsistent("segment.operations", error.to_string()))?;
+    Ok(record.reason().to_owned())
 }

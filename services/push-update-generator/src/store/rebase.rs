@@ -29,14 +29,3 @@ pub async fn spend(
     .rows_affected();
     Ok(spent == 1)
 }
-
-/// Why a chain began its epoch; empty for the first.
-pub async fn reason(tx: &mut Tx, key: &ChainKey, epoch: u32) -> Result<String, StorageError> {
-    let row = sqlx::query("SELECT reason FROM rebase WHERE container_id = $1 AND firm_code = $2 AND epoch = $3")
-        .bind(key.container.to_string())
-        .bind(i64::from(key.firm.get()))
-        .bind(i64::from(epoch))
-        .fetch_optional(tx.conn())
-        .await?;
-    row.map_or(Ok(String::new()), |row| super::row::Columns::of(&row, "rebase").text("reason"))
-}

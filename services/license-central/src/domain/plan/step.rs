@@ -246,6 +246,8 @@ impl Stepping<'_> {
             outcome.waits = true;
             license.allocations.push(Allocation {
                 id: self.fresh.id(),
+                // The activation that brought it here may be confirmed later than this one, and has no say in it.
+                activation: self.by,
                 withdrawn: None,
                 container: transfer.to_container.clone(),
                 serial: transfer.to_serial.clone(),
