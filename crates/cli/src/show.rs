@@ -52,6 +52,7 @@ pub(crate) fn license(license: &License) -> Value {
                 "expires_at": time(allocation.expires_at.as_ref()),
                 "lent_until": time(allocation.lent_until.as_ref()),
                 "lent_by": allocation.lent_by,
+                "blocked": allocation.blocked,
             })
         })
         .collect();
@@ -132,10 +133,11 @@ pub(crate) fn license_row(license: &License) -> Vec<String> {
         .iter()
         .map(|allocation| {
             format!(
-                "{} ({}, {})",
+                "{} ({}, {}{})",
                 allocation.serial,
                 seats(allocation.quantity),
-                LicenseState::word_of(allocation.state)
+                LicenseState::word_of(allocation.state),
+                if allocation.blocked { ", blocked" } else { "" }
             )
         })
         .collect();

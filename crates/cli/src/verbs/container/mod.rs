@@ -2,6 +2,7 @@
 
 mod assign;
 mod block;
+mod check;
 mod export;
 
 pub(crate) use assign::assign_all;
@@ -47,6 +48,15 @@ Examples:
     /// unblock it; a customer's own way for a lost container is lictor replace.
     #[command(after_help = "Example:\n  lictor container block 130-4823901234 --reason \"stolen, case 4711\"")]
     Block(block::Block),
+    /// Compare what was issued with what license-central believes to lie in containers
+    ///
+    /// After a database was restored from a backup the two differ. Nothing is changed; exit code 5 says that there are
+    /// differences. What is being issued at this moment may show as one: look again.
+    #[command(after_help = "\
+Examples:
+  lictor container check
+  lictor container check 130-4823901234")]
+    Check(check::Check),
     /// Write the modified context: what the vendor predicts the container to be after everything issued
     #[command(
         after_help = "Example:\n  lictor container export 130-4823901234 -o box.ram\n  lictor file show box.ram --trust vendor.lif"
@@ -67,6 +77,7 @@ impl ContainerVerbs {
             Self::Assign(verb) => assign::assign(verb, environment).await,
             Self::Assignments(verb) => assign::list(verb, environment).await,
             Self::Block(verb) => block::block(verb, environment).await,
+            Self::Check(verb) => check::check(verb, environment).await,
             Self::Export(verb) => export::export(verb, environment).await,
             Self::List => list(environment).await,
             Self::Show(verb) => show_one(verb, environment).await,
@@ -74,7 +85,8 @@ impl ContainerVerbs {
     }
 }
 
-async fn list(environment: &Environment) -> Outcome {
+/// All containers that were ever seen.
+async fn all(environment: &Environment) -> Outcome<Vec<Container>> {
     let firm_code = environment.firm_code()?;
     let link = environment.link(Service::Update)?;
     let mut client = ContainerServiceClient::new(link.channel()).max_decoding_message_size(MAX_ANSWER_BYTES);
@@ -84,10 +96,14 @@ async fn list(environment: &Environment) -> Outcome {
         let answer = client.list_containers(request.clone()).await.map_err(|status| link.failed(status))?.into_inner();
         containers.extend(answer.containers);
         if answer.next_page_token.is_empty() {
-            break;
+            return Ok(containers);
         }
         request.page = page(answer.next_page_token);
     }
+}
+
+async fn list(environment: &Environment) -> Outcome {
+    let containers = all(environment).await?;
     let objects: Vec<_> = containers.iter().map(container_object).collect();
     let rows = containers
         .iter()
@@ -143,6 +159,9 @@ async fn show_one(verb: Show, environment: &Environment) -> Outcome {
         if !container.suspicion.is_empty() {
             pairs.push(("suspicion", container.suspicion.join(", ")));
         }
+        if container.blocked {
+            pairs.push(("blocked", "yes: it gets withdrawals only".to_owned()));
+        }
         let segments = answer
             .segments
             .iter()
@@ -181,6 +200,7 @@ fn container_object(container: &Container) -> Value {
         "latest": container.latest,
         "pending": pending(container),
         "suspicion": container.suspicion,
+        "blocked": container.blocked,
         "first_seen_at": show::time(container.first_seen_at.as_ref()),
         "last_contact_at": show::time(container.last_contact_at.as_ref()),
     })
