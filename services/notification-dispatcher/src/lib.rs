@@ -27,6 +27,7 @@ use std::{
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
 use lictor_storage::Database;
+use lictor_telemetry::prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 
 use crate::{
@@ -105,14 +106,22 @@ fn take_in(
         life.spawn("relay", async move { lictor_broker::relay(db, broker, SOURCE, clock, &metrics, soft).await });
     }
     let own = (SOURCE.to_owned(), Feed::Own(db.clone()));
-    let mut reached = HashMap::new();
+    let (mut reached, mut ways_back) = (HashMap::new(), Vec::new());
+    let feeds_restored = frame.metrics().register(
+        "feeds_restored",
+        "times that a producer's feed ended before what had been read of it: its database was restored",
+        Counter::default(),
+    );
     for (source, feed) in feeds.into_iter().chain([own]) {
         let Some(gap) = gaps.get(&source).cloned() else {
             continue;
         };
         let end = Arc::new(AtomicBool::new(false));
         reached.insert(source.clone(), Arc::clone(&end));
-        let puller = pull::Puller { source, feed, every: settings.pull_every, gap, reached: end };
+        let went_back = Arc::new(AtomicBool::new(false));
+        ways_back.push((source.clone(), Arc::clone(&went_back)));
+        let (every, feeds_restored) = (settings.pull_every, feeds_restored.clone());
+        let puller = pull::Puller { source, feed, every, gap, reached: end, went_back, feeds_restored };
         life.spawn("feed", pull::pull(puller, db.clone(), handle.clone(), life.soft()));
     }
     // A producer that is down keeps nobody from working; when none can be read, nothing comes in.
@@ -120,6 +129,18 @@ fn take_in(
     frame.readiness().add("events", move || {
         let some = reached.is_empty() || reached.values().any(|end| end.load(Ordering::Relaxed));
         async move { if some { Ok(()) } else { Err("no producer's events can be read".to_owned()) } }
+    });
+    frame.readiness().add("feeds", move || {
+        let back = ways_back.iter().find(|(_, back)| back.load(Ordering::Relaxed)).map(|(source, _)| source.clone());
+        async move {
+            match back {
+                None => Ok(()),
+                Some(source) => Err(format!(
+                    "the feed of {source} ends before what was read of it, so its database was restored from a backup; \
+                     next: see docs/guide/restored-database.md"
+                )),
+            }
+        }
     });
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use lictor_api::event::v1 as wire;
 use lictor_storage::{Database, inbox};
+use lictor_telemetry::prometheus_client::metrics::counter::Counter;
 use prost::Message;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,10 @@ pub struct Puller {
     pub gap: Arc<Notify>,
     /// True after a reading that came to the end.
     pub reached: Arc<AtomicBool>,
+    /// True while the feed ends before what was read of it: its database was restored from a backup.
+    pub went_back: Arc<AtomicBool>,
+    /// Times that this was noticed.
+    pub feeds_restored: Counter,
 }
 
 /// Why a reading did not come to the end of the feed.
@@ -56,6 +61,11 @@ enum Broken {
     NotTaken(#[from] crate::engine::NotTaken),
     #[error("the feed gave {0} events after number {1} and none of them counts on from there")]
     NoWayOn(usize, u64),
+    #[error(
+        "the feed ends before number {0}, which was read already: its database was restored from a backup, and until its \
+         numbers are above that, only what the broker brings is delivered"
+    )]
+    WentBack(u64),
 }
 
 /// Reads until `stop`.
@@ -74,10 +84,15 @@ pub async fn pull(
         let wait = match read {
             Ok(()) => {
                 pause = FIRST_PAUSE;
+                puller.went_back.store(false, Ordering::Relaxed);
                 puller.reached.store(true, Ordering::Relaxed);
                 puller.every
             }
             Err(broken) => {
+                if matches!(broken, Broken::WentBack(_)) && !puller.went_back.swap(true, Ordering::Relaxed) {
+                    puller.feeds_restored.inc();
+                    tracing::error!(source = puller.source, reason = %broken, "a producer knows less than it announced");
+                }
                 // Said once per outage; it is tried again and again.
                 if puller.reached.swap(false, Ordering::Relaxed) || pause == FIRST_PAUSE {
                     tracing::warn!(source = puller.source, reason = %broken, "the feed cannot be read to its end");
@@ -101,6 +116,10 @@ async fn read_to_end(puller: &Puller, db: &Database, engine: &EngineHandle) -> R
         let after = inbox::cursor(db, CONSUMER, &puller.source).await?;
         let page = puller.feed.page(after, PAGE).await?;
         if page.is_empty() {
+            // Nothing is ever taken out of a feed, so the last event that was read must still be there.
+            if after > 0 && puller.feed.page(after - 1, 1).await?.is_empty() {
+                return Err(Broken::WentBack(after));
+            }
             return Ok(());
         }
         let count = page.len();
