@@ -42,6 +42,14 @@ items:
       bindings: [folder, volume, machine]
       modules:
         - {{ product_code: 5001, text: Goes along }}
+  - name: renewing
+    product_item:
+      product_code: 6000
+      text: Ends within a month unless it is renewed
+      license_quantity: {{ count: 4 }}
+      transfer: {{ may_move: true, may_return: true, splittable: true, depth: 9 }}
+      bindings: [folder, volume, machine]
+    renewal: {{ period_days: 30, lead_days: 7, grace_days: 0 }}
   - name: machine-only
     product_item:
       product_code: 4000

@@ -309,6 +309,10 @@ pub struct GetActivationResponse {
 pub struct RetryActivationRequest {
     #[prost(string, tag = "1")]
     pub activation_id: ::prost::alloc::string::String,
+    /// Only for the second leg of a transfer: serial of the container that the seats go into instead. Their old container
+    /// stands for calling the transfer off.
+    #[prost(string, tag = "2")]
+    pub to_serial: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RetryActivationResponse {

@@ -61,7 +61,9 @@ impl ActivationVerbs {
             Self::List(verb) => return list(&verb, &vendor, environment).await,
             Self::Show(verb) => tell(&vendor.activation(&verb.id).await?, environment),
             Self::Retry(verb) => {
-                let answer = vendor.retry(RetryActivationRequest { activation_id: verb.activation.id, to_serial: verb.to }).await?;
+                let answer = vendor
+                    .retry(RetryActivationRequest { activation_id: verb.activation.id, to_serial: verb.to })
+                    .await?;
                 tell(&answer.activation.ok_or_else(|| vendor.incomplete())?, environment);
             }
         }

@@ -17,6 +17,9 @@ use super::{
 /// First pause after a failed attempt; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest while another service only cannot be reached: it comes back any moment, and then nobody shall wait for
+/// minutes because it was away several times before.
+const LONGEST_UNREACHED: Duration = Duration::from_secs(8);
 /// Pause of a stalled saga: what refused it for good may have been put right by somebody.
 pub const STALLED_PAUSE: Duration = Duration::from_hours(24);
 /// Who asks for what the time brings.
@@ -245,10 +248,14 @@ impl Saga {
         }
     }
 
-    /// The pause after another failed attempt.
+    /// The pause after another failed attempt, by why it failed.
     #[must_use]
-    pub fn pause(&self) -> Duration {
-        FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.attempts.min(16)).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+    pub fn pause(&self, code: ErrorCode) -> Duration {
+        let longest = match code {
+            ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => LONGEST_UNREACHED,
+            _ => LONGEST_PAUSE,
+        };
+        FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.attempts.min(16)).unwrap_or(u32::MAX)).min(longest)
     }
 
     /// Whether this request is the one that began it.
@@ -400,15 +407,19 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_end_at_five_minutes() {
-        let mut saga = of_kind(Kind::Activate, State::Reserved);
-        let mut last = Duration::ZERO;
-        for attempts in 0..40 {
-            saga.attempts = attempts;
-            assert!(saga.pause() >= last);
-            last = saga.pause();
+    fn pauses_grow_to_five_minutes_but_to_seconds_while_a_service_is_away() {
+        for (code, longest) in
+            [(ErrorCode::Internal, 300), (ErrorCode::Unavailable, 8), (ErrorCode::DeadlineExceeded, 8)]
+        {
+            let mut saga = of_kind(Kind::Activate, State::Reserved);
+            let mut last = Duration::ZERO;
+            for attempts in 0..40 {
+                saga.attempts = attempts;
+                assert!(saga.pause(code) >= last);
+                last = saga.pause(code);
+            }
+            assert_eq!(last, Duration::from_secs(longest), "{code}");
         }
-        assert_eq!(last, Duration::from_secs(300));
     }
 
     #[test]

@@ -8,6 +8,16 @@ use lictor_licensing::id::TransferId;
 /// How long a refused attempt is left alone before the next one is begun.
 const AGAIN_AFTER: Duration = Duration::from_hours(24);
 
+/// How long after the end of a loan its seats are taken to be gone from the borrower, whose clock may be behind: as long as
+/// license-central waits.
+const CLOCK_TOLERANCE: Duration = Duration::from_hours(24);
+
+/// Whether lent seats have gone from their borrower by date alone: the entry there has ended by any clock.
+#[must_use]
+pub fn is_gone_by_date(lend_until: Timestamp, now: Timestamp) -> bool {
+    now >= lend_until.saturating_add(CLOCK_TOLERANCE)
+}
+
 /// The arrival of a transfer: begun when its leaving is proven, or when license-central lists it as due.
 #[must_use]
 pub fn arrival(transfer: TransferId) -> String {
@@ -40,6 +50,14 @@ pub fn again(key: &str, before: Timestamp, now: Timestamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loan_is_gone_a_day_after_its_end_and_not_before() {
+        let end = Timestamp::from_seconds(1_000_000);
+        assert!(!is_gone_by_date(end, end));
+        assert!(!is_gone_by_date(end, end.saturating_add(Duration::from_hours(23))));
+        assert!(is_gone_by_date(end, end.saturating_add(Duration::from_hours(24))));
+    }
 
     #[test]
     fn a_refused_attempt_is_followed_by_one_a_day() {

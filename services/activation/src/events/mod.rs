@@ -1,5 +1,6 @@
 //! The facts that activation announces, and those of the push update generator that it takes in.
 
+mod block;
 mod proof;
 
 use lictor_api::event::v1::{ActivationCompleted, ActivationConfirmed, event::Data};
@@ -7,7 +8,7 @@ use lictor_broker::Announcement;
 use lictor_clock::Timestamp;
 use lictor_licensing::id::EventId;
 
-pub use proof::{follow_updates, take_in};
+pub use proof::{catch_up, follow_updates, take_in};
 
 use crate::{
     domain::{saga::Saga, state::State},

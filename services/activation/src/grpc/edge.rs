@@ -146,19 +146,13 @@ pub(super) fn reason(text: &str) -> Result<String, Status> {
 
 /// A kind of container.
 pub(super) fn kind(kind: WireKind) -> Result<ContainerKind, Status> {
-    match kind {
-        WireKind::Folder => Ok(ContainerKind::Folder),
-        WireKind::Machine => Ok(ContainerKind::Machine),
-        WireKind::Volume => Ok(ContainerKind::Volume),
-        WireKind::Kubernetes => Ok(ContainerKind::Kubernetes),
-        WireKind::Token => Ok(ContainerKind::Token),
-        WireKind::Cloud => Ok(ContainerKind::Cloud),
-        WireKind::Unspecified => Err(status(&Problem::new(
+    kind.known().ok_or_else(|| {
+        status(&Problem::new(
             ErrorCode::Unsupported,
             "the container is of a kind that this service does not know",
             "update the service",
-        ))),
-    }
+        ))
+    })
 }
 
 /// What a repeated request has to equal: its parts, each with its length.

@@ -10,7 +10,7 @@ use lictor_licensing::{
 use tonic::Status;
 
 use super::{Counter, edge, present, status};
-use crate::{failure::Failure, store::Wanted};
+use crate::{domain::purpose::Purpose, failure::Failure, store::Wanted};
 
 /// Sagas of a page when the caller does not say.
 const USUAL: u32 = 100;
@@ -41,9 +41,30 @@ impl Counter {
     }
 
     pub(super) async fn retried(&self, request: RetryActivationRequest) -> Result<RetryActivationResponse, Status> {
-        let id: ActivationId = edge::id(&request.activation_id)?;
+        let mut id: ActivationId = edge::id(&request.activation_id)?;
+        if !request.to_serial.is_empty() {
+            id = self.redirected(id, edge::serial(&request.to_serial)?).await.map_err(status)?;
+        }
         let runner = self.0.runner.clone();
         let saga = self.0.outlive(async move { runner.retry(id).await }).await.map_err(status)?;
         Ok(RetryActivationResponse { activation: Some(present::activation(&saga)) })
+    }
+
+    /// Sends the seats of a transfer elsewhere; gives the saga that carries them in.
+    async fn redirected(&self, id: ActivationId, serial: String) -> Result<ActivationId, Failure> {
+        let runner = &self.0.runner;
+        let saga = runner.store().saga(id).await?.ok_or_else(|| {
+            Failure::refused(ErrorCode::NotFound, "there is no such activation", "check the activation id")
+        })?;
+        let Purpose::Arrive { transfer } = saga.purpose else {
+            return Err(Failure::refused(
+                ErrorCode::InvalidArgument,
+                "only seats that are on their way into a container can be sent elsewhere",
+                "name the second leg of a transfer, or leave the container out",
+            ));
+        };
+        let target = self.known(saga.firm, serial, true).await?;
+        runner.peers().redirect(transfer, &target).await?;
+        runner.arrival_of(transfer, &target).await
     }
 }

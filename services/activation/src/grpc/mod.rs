@@ -135,6 +135,13 @@ impl Counter {
     /// A container that the vendor has seen before.
     async fn known(&self, firm: u32, serial: String, receives: bool) -> Result<Container, Failure> {
         let found = self.0.runner.peers().container(firm, serial).await?;
+        if receives && found.blocked {
+            return Err(Failure::refused(
+                ErrorCode::ContainerSuspected,
+                format!("the container {} is blocked", found.serial),
+                "use another one",
+            ));
+        }
         if receives && !found.suspicion.is_empty() {
             return Err(Failure::refused(
                 ErrorCode::ContainerSuspected,

@@ -1,6 +1,7 @@
 //! How sagas look on the wire.
 
-use lictor_api::{activation::v1 as wire, convert::timestamp, types::v1::LicenseState};
+use lictor_api::{activation::v1 as wire, convert::timestamp};
+use lictor_licensing::error::Problem;
 
 use crate::domain::{
     saga::Saga,
@@ -42,7 +43,7 @@ pub(super) fn activation(saga: &Saga) -> wire::Activation {
         from: saga.from,
         to: saga.to,
         ticket: saga.ticket_masked.clone(),
-        reason: saga.problem.as_ref().map(|problem| problem.message.clone()).unwrap_or_default(),
+        reason: saga.problem.as_ref().map(|problem| reason(problem, saga.stalled)).unwrap_or_default(),
         created_at: Some(timestamp(saga.created_at)),
         waits_for: saga.waits_for().to_owned(),
         next_attempt_at: (!saga.state.is_over()).then_some(saga.next_attempt_at).flatten().map(timestamp),
@@ -50,16 +51,7 @@ pub(super) fn activation(saga: &Saga) -> wire::Activation {
     }
 }
 
-/// The word for a state of a license.
-pub(super) fn license_state(state: i32) -> &'static str {
-    match LicenseState::try_from(state) {
-        Ok(LicenseState::Available) => "available",
-        Ok(LicenseState::Collected) => "collected",
-        Ok(LicenseState::Confirmed) => "confirmed",
-        Ok(LicenseState::Returning) => "returning",
-        Ok(LicenseState::Withdrawn) => "withdrawn",
-        Ok(LicenseState::Merged) => "merged",
-        Ok(LicenseState::Lost) => "lost",
-        Ok(LicenseState::Unspecified) | Err(_) => "unknown",
-    }
+/// Whoever looks at a stalled saga is told what can be done about it.
+fn reason(problem: &Problem, stalled: bool) -> String {
+    if stalled { format!("{}; next: {}", problem.message, problem.next) } else { problem.message.clone() }
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use lictor_api::{
     activation::v1::{InspectTicketResponse, TicketLicense},
     central::v1::ResolveTicketResponse,
+    types::v1::LicenseState,
 };
 use lictor_licensing::{TicketCode, error::ErrorCode, id::TicketId};
 
-use super::{Counter, present};
+use super::Counter;
 use crate::failure::Failure;
 
 /// One text for a ticket that does not exist and for one of another vendor: the answer tells nothing about either.
@@ -24,7 +25,7 @@ impl Counter {
     pub(super) async fn inspected(&self, address: IpAddr, code: &TicketCode) -> Result<InspectTicketResponse, Failure> {
         let ticket = self.resolve(address, code, None).await?;
         let licenses = ticket.licenses.into_iter().map(|license| TicketLicense {
-            state: present::license_state(license.state).to_owned(),
+            state: LicenseState::word_of(license.state).to_owned(),
             license_id: license.license_id,
             text: license.item.clone(),
             item: license.item,
@@ -34,8 +35,19 @@ impl Counter {
         Ok(InspectTicketResponse { firm_code: ticket.firm_code, licenses: licenses.collect() })
     }
 
-    /// What a ticket holds. A wrong one costs a try; one of another firm than wanted counts as wrong.
+    /// What a ticket holds. A wrong one costs a try; one of another firm than wanted counts as wrong. A caller who goes away
+    /// meanwhile does not lose the try of a right one.
     pub(super) async fn resolve(
+        &self,
+        address: IpAddr,
+        code: &TicketCode,
+        firm: Option<u32>,
+    ) -> Result<ResolveTicketResponse, Failure> {
+        let (counter, code) = (self.clone(), code.clone());
+        self.0.outlive(async move { counter.try_ticket(address, &code, firm).await }).await
+    }
+
+    async fn try_ticket(
         &self,
         address: IpAddr,
         code: &TicketCode,

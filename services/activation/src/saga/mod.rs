@@ -117,6 +117,15 @@ pub struct Settled {
     pub issued: Option<IssueUpdateResponse>,
 }
 
+/// How a run went.
+struct Course {
+    outcome: Result<Settled, Failure>,
+    /// The saga can neither go on nor end.
+    stalled: bool,
+    /// Its last step left it at rest, and with that nobody works on it any more.
+    put_down: bool,
+}
+
 /// Carries sagas out. Cheap to clone.
 #[derive(Clone)]
 pub struct Runner {
@@ -236,30 +245,34 @@ impl Runner {
         let span = tracing::info_span!("saga", activation = %saga.id, kind = %saga.kind());
         lictor_telemetry::set_parent(&span, saga.traceparent.as_deref());
         let id = saga.id;
-        let mut stalled = false;
-        let mut pause = saga.pause();
-        let outcome = self.steps(saga, &mut stalled).instrument(span).await;
-        if stalled {
-            pause = STALLED_PAUSE;
-        }
+        let Course { outcome, stalled, put_down } = self.steps(saga.clone()).instrument(span).await;
         match &outcome {
             // Nothing is put down: a killed process puts nothing down either.
             Err(Failure::Stopped) => {}
             Err(failure) => {
                 tracing::warn!(activation = %id, %failure, stalled, "a saga cannot go on now, it will be continued");
                 self.metrics.attempts_failed.inc();
-                let (problem, again_at) = (failure.problem(), self.clock.now().saturating_add(pause));
+                let problem = failure.problem();
+                let pause = if stalled { STALLED_PAUSE } else { saga.pause(problem.code) };
+                let again_at = self.clock.now().saturating_add(pause);
                 let ended = Ended::Failed { problem: &problem, again_at, stalled };
                 if let Err(error) = self.store.put_down(id, &self.name, ended).await {
                     tracing::warn!(activation = %id, %error, "a saga cannot be put down, its time runs out instead");
                 }
             }
+            Ok(_) if put_down => {}
             Ok(_) => self.store.put_down(id, &self.name, Ended::AtRest).await?,
         }
         outcome
     }
 
-    async fn steps(&self, mut saga: Saga, stalled: &mut bool) -> Result<Settled, Failure> {
+    async fn steps(&self, saga: Saga) -> Course {
+        let (mut stalled, mut put_down) = (false, false);
+        let outcome = self.steps_to_rest(saga, &mut stalled, &mut put_down).await;
+        Course { outcome, stalled, put_down }
+    }
+
+    async fn steps_to_rest(&self, mut saga: Saga, stalled: &mut bool, put_down: &mut bool) -> Result<Settled, Failure> {
         let mut carried = steps::Carried::default();
         loop {
             let before = saga.state;
@@ -284,6 +297,7 @@ impl Runner {
                 Err(failure) => return Err(failure),
             };
             saga = self.note(next, before).await?;
+            *put_down = matches!(saga.task(), Task::AwaitProof | Task::Nothing);
         }
         Ok(Settled { saga, issued: carried.issued })
     }

@@ -74,7 +74,7 @@ fn departing(departure: &Departure) -> DepartPurpose {
         pick: Some(pick(&departure.pick)),
         target_container_id: target.id.clone(),
         target_serial: target.serial.clone(),
-        target_kind: target.kind.map_or(WireKind::Unspecified, peers::wire_kind).into(),
+        target_kind: WireKind::from(target.kind).into(),
         lend_until: departure.lend_until.map(timestamp),
         returns_transfer_id: departure.returns.map(|transfer| transfer.to_string()).unwrap_or_default(),
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use lictor_licensing::id::ActivationId;
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Runner;
@@ -15,6 +18,8 @@ use crate::failure::Failure;
 
 /// How often is looked without being told.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// How often what is unfinished is counted, at most.
+const MEASURE_PAUSE: Duration = Duration::from_secs(5);
 /// Sagas that one look takes note of.
 const BATCH: u32 = 100;
 /// Sagas in work at once.
@@ -118,21 +123,34 @@ impl Runner {
 /// None; the result is there so that it can be spawned like other background tasks.
 pub async fn keep_resuming(runner: Runner, stop: CancellationToken) -> Result<(), Infallible> {
     let mut stream = Stream::default();
+    let mut pace = tokio::time::interval(LOOK_PAUSE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut look, mut measured) = (true, None::<Instant>);
     while !stop.is_cancelled() {
-        if let Err(failure) = stream.look(&runner).await {
-            let problem = failure.problem();
-            tracing::warn!(%problem, "unfinished sagas cannot be looked up");
+        // What waits already comes first; a look then costs nothing and misses nothing.
+        if look && stream.waiting.is_empty() {
+            match stream.look(&runner).await {
+                // There may be more than one look takes note of.
+                Ok(news) => look = news && stream.waiting.len() >= BATCH as usize,
+                Err(failure) => {
+                    let problem = failure.problem();
+                    tracing::warn!(%problem, "unfinished sagas cannot be looked up");
+                    look = false;
+                }
+            }
         }
         stream.fill(&runner);
         if stream.is_idle() {
             stream.known.clear();
-            runner.measure().await;
+            if measured.is_none_or(|at| at.elapsed() >= MEASURE_PAUSE) {
+                measured = Some(Instant::now());
+                runner.measure().await;
+            }
         }
-        let crowded = !stream.waiting.is_empty();
         tokio::select! {
             () = stop.cancelled() => break,
-            () = runner.nudge.notified(), if !crowded => {}
-            () = tokio::time::sleep(LOOK_PAUSE), if !crowded => {}
+            () = runner.nudge.notified() => look = true,
+            _ = pace.tick() => look = true,
             true = stream.one() => {}
         }
     }

@@ -3,7 +3,10 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use lictor_api::central::v1::{DueRenewal, DueWork, due_work::Work};
+use lictor_api::{
+    central::v1::{DueRenewal, DueWork, due_work::Work},
+    update::v1::Container as Found,
+};
 use lictor_licensing::id::{ActivationId, LicenseId, TransferId};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +16,7 @@ use crate::{
         purpose::{Container, Departure, Pick, Purpose},
         saga::{Asked, SCHEDULER, Saga},
         schedule,
+        state::Kind,
     },
     failure::Failure,
     ids,
@@ -111,7 +115,9 @@ impl Runner {
             lend_until: None,
             returns: Some(loan),
         };
-        let borrower = self.known(transfer.firm_code, found.to_container_id).await?;
+        // The generator need not know the borrower any more: the seats go home all the same.
+        let (id, serial) = (found.to_container_id, transfer.to_serial);
+        let borrower = Container { id, serial, kind: None, virtual_machine: false };
         let trace = self.trace_of(loan).await?;
         let saga = self.fresh(Purpose::Depart(Box::new(departure)), name, trace);
         Ok(saga.of(transfer.firm_code, Some(borrower)))
@@ -126,10 +132,28 @@ impl Runner {
     }
 
     /// A container that the generator knows.
-    pub(super) async fn known(&self, firm: u32, id: String) -> Result<Container, Failure> {
-        let found = self.peers.container(firm, id).await?;
-        let kind = super::peers::domain_kind(found.kind());
-        Ok(Container { id: found.container_id, serial: found.serial, kind, virtual_machine: found.virtual_machine })
+    async fn known(&self, firm: u32, id: String) -> Result<Container, Failure> {
+        Ok(container(self.peers.container(firm, id).await?))
+    }
+
+    /// The saga that carries the seats of a transfer into the container that it goes to now: the one that is under way, or
+    /// one that begins with it.
+    ///
+    /// # Errors
+    /// When license-central, the generator or the store does not answer, or knows no such transfer.
+    pub async fn arrival_of(&self, transfer: TransferId, target: &Container) -> Result<ActivationId, Failure> {
+        let legs = self.store.of_transfer(transfer).await?;
+        let under_way = legs.iter().rev().find(|leg| leg.kind() == Kind::Arrive && !leg.state.is_over());
+        if let Some(leg) = under_way {
+            return Ok(leg.id);
+        }
+        let name = format!("{}@{}", schedule::arrival(transfer), target.id);
+        let saga = self.arrival(transfer, &name).await?;
+        if self.store.begin_for_resumer(&saga, self.clock.now()).await? {
+            return Ok(saga.id);
+        }
+        let before = self.store.by_request(SCHEDULER, &name).await?;
+        before.map(|before| before.id).ok_or_else(|| odd("an arrival that is neither there nor new"))
     }
 
     /// Both legs of a transfer are one trace.
@@ -137,6 +161,12 @@ impl Runner {
         let legs = self.store.of_transfer(transfer).await?;
         Ok(legs.into_iter().find_map(|leg| leg.traceparent).or_else(lictor_telemetry::current_traceparent))
     }
+}
+
+/// A container as the generator shows it.
+pub(super) fn container(found: Found) -> Container {
+    let kind = found.kind().known();
+    Container { id: found.container_id, serial: found.serial, kind, virtual_machine: found.virtual_machine }
 }
 
 fn transfer_id(text: &str) -> Result<TransferId, Failure> {

@@ -2,6 +2,7 @@
 
 use lictor_api::{
     central::v1::{PlanResponse, TransferState},
+    convert::from_timestamp,
     update::v1::{IssueRebaseResponse, IssueUpdateResponse},
 };
 use lictor_licensing::{
@@ -9,12 +10,12 @@ use lictor_licensing::{
     id::ActivationId,
 };
 
-use super::{Runner, Step, plan};
+use super::{Runner, Step, plan, schedule};
 use crate::{
     domain::{
         purpose::Purpose,
-        saga::{Asked, Saga},
-        schedule,
+        saga::{Asked, Saga, is_final},
+        schedule as due,
         state::State,
     },
     failure::Failure,
@@ -60,7 +61,10 @@ fn moved(saga: &Saga, to: State) -> Result<Saga, Failure> {
 
 impl Runner {
     pub(super) async fn plan(&self, saga: &Saga, carried: &mut Carried) -> Result<Next, Failure> {
-        let saga = &self.aimed(saga).await?;
+        let saga = &match self.aimed(saga).await {
+            Ok(aimed) => aimed,
+            Err(failure) => return self.needless(saga, failure).await,
+        };
         let Some(question) = plan::question(saga) else {
             if let Purpose::Rebase { by_hand, .. } = saga.purpose {
                 self.peers.note_rebase(saga, by_hand).await?;
@@ -78,16 +82,25 @@ impl Runner {
         Ok(Next { saga: next, begins })
     }
 
-    /// An arrival goes where its transfer goes now: the container that it began for may have been replaced since.
+    /// An arrival goes where its transfer goes now: the container that it began for may have been replaced since, or the
+    /// seats sent elsewhere. One that gets nothing any more is no place to set them aside for: they wait where they can be
+    /// sent elsewhere.
     async fn aimed(&self, saga: &Saga) -> Result<Saga, Failure> {
         let Purpose::Arrive { transfer } = saga.purpose else {
             return Ok(saga.clone());
         };
         let target = self.peers.transfer(transfer).await?.to_container_id;
-        if saga.container.as_ref().is_some_and(|container| container.id == target) {
-            return Ok(saga.clone());
-        }
-        Ok(Saga { container: Some(self.known(saga.firm, target).await?), ..saga.clone() })
+        let found = self.peers.container(saga.firm, target).await?;
+        let why = match (found.blocked, found.suspicion.as_slice()) {
+            (false, []) => return Ok(Saga { container: Some(schedule::container(found)), ..saga.clone() }),
+            (true, _) => "it is blocked".to_owned(),
+            (false, suspicion) => format!("it is under suspicion: {}", suspicion.join(", ")),
+        };
+        Err(Failure::refused(
+            ErrorCode::ContainerSuspected,
+            format!("the seats cannot come into the container {}: {why}", found.serial),
+            format!("rebase it, or send the seats elsewhere: lictor activation retry {} --to SERIAL", saga.id),
+        ))
     }
 
     /// A refused arrival ends when its transfer has: what arrived, or is to arrive no more, needs nobody who looks.
@@ -95,7 +108,7 @@ impl Runner {
         let (Purpose::Arrive { transfer }, Failure::Refused(problem)) = (&saga.purpose, &failure) else {
             return Err(failure);
         };
-        if problem.code != ErrorCode::WrongState {
+        if !matches!(problem.code, ErrorCode::WrongState | ErrorCode::ContainerSuspected | ErrorCode::NotFound) {
             return Err(failure);
         }
         let found = self.peers.transfer(*transfer).await?.transfer.unwrap_or_default();
@@ -111,7 +124,9 @@ impl Runner {
         self.reached(Step::Issued)?;
         let (from, to) = (issued.from, issued.to);
         carried.issued = Some(issued);
-        Ok(Saga { from, to, ..moved(saga, State::Issued)? }.into())
+        // Nothing was issued for seats that are gone by date, so nothing is left to be proven.
+        let proven = saga.proven || to == 0;
+        Ok(Saga { from, to, proven, ..moved(saga, State::Issued)? }.into())
     }
 
     /// Has the update issued, or gets it again.
@@ -132,7 +147,27 @@ impl Runner {
             self.peers.block(saga, plan.block_serial).await?;
             self.reached(Step::Blocked)?;
         }
-        self.peers.issue(saga, plan.changes).await
+        match self.peers.issue(saga, plan.changes).await {
+            Err(Failure::Refused(problem)) if first && is_final(problem.code) && self.is_gone_by_date(saga).await? => {
+                tracing::warn!(activation = %saga.id, %problem, "lent seats go home without an update of the borrower");
+                Ok(IssueUpdateResponse::default())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a saga gives a loan back that ended so long ago that its seats cannot be used where they were lent to. They
+    /// go home then whatever becomes of that container: blocked, suspected, or unknown.
+    async fn is_gone_by_date(&self, saga: &Saga) -> Result<bool, Failure> {
+        let Purpose::Depart(departure) = &saga.purpose else {
+            return Ok(false);
+        };
+        let Some(loan) = departure.returns else {
+            return Ok(false);
+        };
+        let loan = self.peers.transfer(loan).await?.transfer.unwrap_or_default();
+        let end = loan.lend_until.as_ref().and_then(from_timestamp);
+        Ok(end.is_some_and(|end| due::is_gone_by_date(end, self.clock.now())))
     }
 
     async fn rebased(&self, saga: &Saga) -> Result<IssueUpdateResponse, Failure> {
@@ -166,7 +201,7 @@ impl Runner {
             return Vec::new();
         };
         let now = self.clock.now();
-        let asked = Asked::by_time(&schedule::arrival(departure.transfer), saga.traceparent.clone());
+        let asked = Asked::by_time(&due::arrival(departure.transfer), saga.traceparent.clone());
         let arrival = Saga::new(
             ActivationId::new(now, ids::random()),
             Purpose::Arrive { transfer: departure.transfer },
@@ -179,9 +214,8 @@ impl Runner {
 
     pub(super) async fn release(&self, saga: &Saga) -> Result<Next, Failure> {
         let reason = saga.problem.as_ref().map_or("", |problem| problem.message.as_str());
-        if !matches!(saga.purpose, Purpose::Rebase { .. }) {
-            self.peers.release(saga, reason).await?;
-        }
+        // Of a rebase this takes its count back.
+        self.peers.release(saga, reason).await?;
         self.reached(Step::Released)?;
         let problem = saga.problem.clone();
         Ok(Saga { problem, ..moved(saga, State::Refused)? }.into())
@@ -199,8 +233,10 @@ impl Runner {
         match (saga.state, issued) {
             (_, Some(issued)) => Ok(issued),
             (State::Refused | State::Refusing, None) => Err(refusal(saga).into()),
-            // It ended without an update.
-            (State::Confirmed, None) if saga.to == 0 => Ok(IssueUpdateResponse::default()),
+            // It went without an update.
+            (State::Issued | State::Completed | State::Confirmed, None) if saga.to == 0 => {
+                Ok(IssueUpdateResponse::default())
+            }
             (_, None) => self.issued(saga, &mut Carried::default()).await,
         }
     }

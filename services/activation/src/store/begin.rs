@@ -1,7 +1,10 @@
 //! The beginning of sagas: once per request, whoever asks how often.
 
 use lictor_clock::Timestamp;
-use lictor_storage::{StorageError, Tx, retry, sqlx};
+use lictor_storage::{
+    StorageError, retry,
+    sqlx::{self, AnyConnection},
+};
 
 use super::{Store, row, run::RUNNER_TIME};
 use crate::domain::saga::Saga;
@@ -25,14 +28,7 @@ impl Store {
         runner: &str,
         now: Timestamp,
     ) -> Result<Begun, StorageError> {
-        let begun = retry(|| async {
-            let mut tx = self.db.begin().await?;
-            let begun = insert(&mut tx, saga, context, Some(runner), now).await?;
-            tx.commit().await?;
-            Ok::<_, StorageError>(begun)
-        })
-        .await?;
-        if begun {
+        if self.insert_alone(saga, context, Some(runner), now).await? {
             return Ok(Begun::Now(saga.clone()));
         }
         self.by_request(&saga.caller, &saga.request_id)
@@ -43,10 +39,20 @@ impl Store {
 
     /// Begins a saga that the resumer is to carry out; tells whether it is new.
     pub async fn begin_for_resumer(&self, saga: &Saga, now: Timestamp) -> Result<bool, StorageError> {
+        self.insert_alone(saga, None, None, now).await
+    }
+
+    async fn insert_alone(
+        &self,
+        saga: &Saga,
+        context: Option<&[u8]>,
+        runner: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
         retry(|| async {
-            let mut tx = self.db.begin().await?;
-            let begun = insert(&mut tx, saga, None, None, now).await?;
-            tx.commit().await?;
+            let mut alone = self.alone().await?;
+            let begun = insert(alone.conn(), saga, context, runner, now).await?;
+            alone.done().await?;
             Ok(begun)
         })
         .await
@@ -55,7 +61,7 @@ impl Store {
 
 /// Writes a saga down unless its caller's request id began one before. Without a runner it is due at once.
 pub(super) async fn insert(
-    tx: &mut Tx,
+    connection: &mut AnyConnection,
     saga: &Saga,
     context: Option<&[u8]>,
     runner: Option<&str>,
@@ -92,7 +98,7 @@ pub(super) async fn insert(
     .bind(saga.traceparent.clone())
     .bind(now.as_micros())
     .bind(now.as_micros())
-    .execute(tx.conn())
+    .execute(connection)
     .await?;
     Ok(done.rows_affected() > 0)
 }

@@ -7,10 +7,13 @@ mod row;
 mod run;
 mod step;
 
-use lictor_storage::{Database, Migration};
+use lictor_storage::{
+    Database, Dialect, Migration, StorageError, Tx,
+    sqlx::{Any, AnyConnection, pool::PoolConnection},
+};
 
 pub use begin::Begun;
-pub use event::ProofOf;
+pub use event::ReadThrough;
 pub use find::Wanted;
 pub use run::Ended;
 
@@ -30,9 +33,40 @@ impl Store {
         Self { db }
     }
 
+    /// A connection for one statement, which is a transaction by itself. SQLite has one writer at a time, so there it is a
+    /// transaction that waited for its turn.
+    async fn alone(&self) -> Result<Alone, StorageError> {
+        Ok(match self.db.dialect() {
+            Dialect::Postgres => Alone::Statement(self.db.pool().acquire().await?),
+            Dialect::Sqlite => Alone::Turn(self.db.begin().await?),
+        })
+    }
+
     /// The database, for the outbox, the relay and readiness.
     #[must_use]
     pub fn db(&self) -> &Database {
         &self.db
+    }
+}
+
+/// Where one statement runs; lasting once [`Alone::done`].
+enum Alone {
+    Statement(PoolConnection<Any>),
+    Turn(Tx),
+}
+
+impl Alone {
+    fn conn(&mut self) -> &mut AnyConnection {
+        match self {
+            Self::Statement(connection) => connection,
+            Self::Turn(tx) => tx.conn(),
+        }
+    }
+
+    async fn done(self) -> Result<(), StorageError> {
+        match self {
+            Self::Statement(_) => Ok(()),
+            Self::Turn(tx) => tx.commit().await,
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Store {
     /// Takes a saga to work on it, unless somebody does.
     pub async fn claim(&self, id: ActivationId, runner: &str, now: Timestamp) -> Result<Option<Saga>, StorageError> {
         retry(|| async {
-            let mut tx = self.db.begin().await?;
+            let mut alone = self.alone().await?;
             let taken = sqlx::query(AssertSqlSafe(format!(
                 "UPDATE activation SET runner = $1, runner_until = $2 WHERE activation_id = $3 AND runner_until <= $4 \
                  RETURNING {}",
@@ -47,9 +47,9 @@ impl Store {
             .bind(now.saturating_add(RUNNER_TIME).as_micros())
             .bind(id.to_string())
             .bind(now.as_micros())
-            .fetch_optional(tx.conn())
+            .fetch_optional(alone.conn())
             .await?;
-            tx.commit().await?;
+            alone.done().await?;
             taken.as_ref().map(row::saga).transpose()
         })
         .await
@@ -91,7 +91,7 @@ impl Store {
     /// another runner took over meanwhile is left alone. Why a saga is being refused is never written over.
     pub async fn put_down(&self, id: ActivationId, runner: &str, ended: Ended<'_>) -> Result<(), StorageError> {
         retry(|| async {
-            let mut tx = self.db.begin().await?;
+            let mut alone = self.alone().await?;
             let query = match ended {
                 Ended::AtRest => sqlx::query(AssertSqlSafe(format!(
                     "UPDATE activation SET runner_until = 0, \
@@ -120,8 +120,8 @@ impl Store {
                     .bind(runner.to_owned())
                 }
             };
-            query.execute(tx.conn()).await?;
-            tx.commit().await
+            query.execute(alone.conn()).await?;
+            alone.done().await
         })
         .await
     }

@@ -8,6 +8,7 @@ use lictor_api::{
     types::v1::LicenseState,
 };
 use lictor_licensing::error::ErrorCode;
+use lictor_test_support::device::TestDevice;
 
 use crate::world::{FIRM, on_each_engine};
 
@@ -100,7 +101,7 @@ async fn two_containers_never_get_the_same_license() {
         let front = world.front().await;
         let ticket = world.ticket().await;
         let mut devices: Vec<_> = (0..4).map(|_| world.device()).collect();
-        let contexts: Vec<_> = devices.iter_mut().map(crate::device::Device::context).collect();
+        let contexts: Vec<_> = devices.iter_mut().map(TestDevice::context).collect();
         let (front, code) = (&front, &ticket.ticket);
         let races = contexts
             .into_iter()
@@ -137,8 +138,8 @@ async fn licenses_of_a_ticket_go_into_several_containers_when_named() {
         let [first, second] = [0, 1].map(|place: usize| ticket.licenses[place].license_id.clone());
         let one = front.activate_as(request(&first, here.context())).await.expect("the first");
         let other = front.activate_as(request(&second, there.context())).await.expect("the second");
-        here.import(&one.update);
-        there.import(&other.update);
+        here.import(&one.update).expect("a good update file");
+        there.import(&other.update).expect("a good update file");
         assert!(here.holds(&first) && !here.holds(&second) && there.holds(&second) && !there.holds(&first));
     })
     .await;
@@ -160,7 +161,7 @@ async fn a_spent_ticket_is_refused_except_for_the_container_that_holds_it() {
         let proven = front.activate("four", &ticket.ticket, device.context()).await.expect("it is there already");
         assert_eq!(proven.update, first.update, "the same file, which changes nothing there");
         assert_eq!(proven.activation.expect("an activation").state(), ActivationState::Confirmed);
-        device.import(&proven.update);
+        device.import(&proven.update).expect("a good update file");
         assert_eq!(world.events().await.len(), 2, "nothing new was announced");
         front.withdraw("w", &ticket.licenses[0].license_id).await.expect("begun");
         let refused = front.activate("five", &ticket.ticket, device.context()).await.expect_err("taken back since");

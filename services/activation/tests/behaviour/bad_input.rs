@@ -8,11 +8,9 @@ use lictor_activation::{
 };
 use lictor_api::{error::problem, types::v1::LicenseState};
 use lictor_licensing::{ContainerKind, error::ErrorCode};
+use lictor_test_support::device::TestDevice;
 
-use crate::{
-    device::Device,
-    world::{FIRM, on_each_engine},
-};
+use crate::world::{FIRM, on_each_engine};
 
 const UNKNOWN: &str = "00000-00000-00000-00000-00000";
 
@@ -67,7 +65,7 @@ async fn a_container_that_the_license_does_not_allow_is_refused_before_anything_
     on_each_engine(async |world| {
         let front = world.front().await;
         let ticket = world.vendor.order(FIRM, &["truck"]).await;
-        let mut volume = Device::new(world.vendor.number(), ContainerKind::Volume, &world.root);
+        let mut volume = TestDevice::new(world.vendor.number(), ContainerKind::Volume, &world.root);
         let refused = problem(&front.activate("v", &ticket.ticket, volume.context()).await.expect_err("a volume"));
         assert_eq!(refused.code, ErrorCode::BindingForbidden);
         assert!(refused.message.contains("volume"), "{refused}");

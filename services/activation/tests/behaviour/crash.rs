@@ -16,15 +16,15 @@ use lictor_licensing::{
     error::{ErrorCode, Problem},
     id::{ActivationId, TicketId},
 };
+use lictor_test_support::device::TestDevice;
 
 use crate::{
-    device::Device,
     front::Front,
     world::{FIRM, World, on_each_engine},
 };
 
 /// How many segments the generator ever issued for a container.
-async fn issued(world: &World, device: &Device) -> u64 {
+async fn issued(world: &World, device: &TestDevice) -> u64 {
     world.vendor.container(device).await.latest
 }
 
@@ -70,7 +70,7 @@ async fn an_activation_killed_at_any_step_ends_once_with_the_same_bytes() {
                 assert_eq!(world.announced(&activation.activation_id).await, (1, 0), "{step:?}");
 
                 front.import(&mut device, &answer.update).await;
-                assert_eq!((device.entries(), device.holds(license)), (1, true), "{step:?}");
+                assert_eq!((device.state.entries.len(), device.holds(license)), (1, true), "{step:?}");
                 assert_eq!(world.announced(&activation.activation_id).await, (1, 1), "{step:?}");
                 assert_eq!(world.vendor.state(license).await, LicenseState::Confirmed, "{step:?}");
             }
@@ -107,7 +107,7 @@ async fn proof_that_comes_before_the_commit_waits_for_it() {
         front.activate("one", &ticket.ticket, device.context()).await.expect_err("killed");
         // Support hands the pending update out before anybody has resumed the saga.
         let update = front.pending(&device).await;
-        let receipt = device.import(&update);
+        let receipt = device.import(&update).expect("a good update file");
         front.submit(receipt).await.expect("taken");
 
         let front = world.front().await;
@@ -117,7 +117,7 @@ async fn proof_that_comes_before_the_commit_waits_for_it() {
     .await;
 }
 
-async fn put_in(front: &Front, world: &World, device: &mut Device) -> String {
+async fn put_in(front: &Front, world: &World, device: &mut TestDevice) -> String {
     let ticket = world.ticket().await;
     let answer = front.activate(&ticket.ticket_id, &ticket.ticket, device.context()).await.expect("activated");
     front.import(device, &answer.update).await;
@@ -170,7 +170,7 @@ async fn a_withdrawal_killed_at_any_step_is_carried_on() {
             assert_eq!(issued(&world, &device).await, 2, "{step:?}: one more segment");
             let update = front.pending(&device).await;
             front.import(&mut device, &update).await;
-            assert_eq!(device.entries(), 0, "{step:?}");
+            assert_eq!(device.state.entries.len(), 0, "{step:?}");
             assert_eq!(world.vendor.state(&license).await, LicenseState::Withdrawn, "{step:?}");
             let told = front.withdraw(&format!("{step:?}"), &license).await.expect("repeated");
             assert_eq!((told.state.as_str(), told.serials.len()), ("withdrawn", 0), "{step:?}");

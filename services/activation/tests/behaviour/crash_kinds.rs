@@ -6,10 +6,10 @@ use std::time::Duration;
 use lictor_activation::{saga::Step, store::Wanted};
 use lictor_api::{activation::v1::TransferLicenseRequest, central::v1::Ticket};
 use lictor_clock::Clock as _;
+use lictor_test_support::device::TestDevice;
 use tonic::Status;
 
 use crate::{
-    device::Device,
     front::{Front, moving},
     world::{FIRM, World, on_each_engine},
 };
@@ -28,8 +28,8 @@ struct Case {
     request_id: String,
     ticket: Ticket,
     license: String,
-    old: Device,
-    new: Device,
+    old: TestDevice,
+    new: TestDevice,
     /// What is asked with, the same in each repeat.
     context: Vec<u8>,
 }
@@ -64,7 +64,7 @@ impl Case {
     }
 
     /// The container that the update file is for.
-    fn receiver(&mut self) -> &mut Device {
+    fn receiver(&mut self) -> &mut TestDevice {
         if self.asked == Asked::Replace { &mut self.new } else { &mut self.old }
     }
 
@@ -94,12 +94,12 @@ async fn killed_at_every_step(asked: Asked, least: usize) {
                 if let Ok(first) = first {
                     assert_eq!(first, update, "{step:?}");
                 }
-                let receipt = case.receiver().import(&update);
+                let receipt = case.receiver().import(&update).expect("a good update file");
                 heir.submit(receipt).await.expect("taken");
                 heir.take_proofs().await;
                 let arriving = heir.pending(&case.new).await;
                 if !arriving.is_empty() && asked == Asked::Transfer {
-                    let receipt = case.new.import(&arriving);
+                    let receipt = case.new.import(&arriving).expect("a good update file");
                     heir.submit(receipt).await.expect("taken");
                     heir.take_proofs().await;
                 }

@@ -19,12 +19,10 @@ use lictor_runtime::{
     Running,
     client::{self, ServiceChannel},
 };
-use tonic::Status;
+use lictor_test_support::device::TestDevice;
+use tonic::{Code, Status};
 
-use crate::{
-    device::Device,
-    world::{FIRM, channel, url},
-};
+use crate::world::{FIRM, channel, url};
 
 /// One process of the activation service. Nothing runs in its background: tests say when.
 pub(crate) struct Front {
@@ -70,7 +68,8 @@ impl Front {
     }
 
     pub(crate) async fn submit(&self, context: Vec<u8>) -> Result<SubmitContextResponse, Status> {
-        Ok(self.public().submit_context(SubmitContextRequest { context }).await?.into_inner())
+        let request = SubmitContextRequest { context };
+        Ok(repeated(async || self.public().submit_context(request.clone()).await).await?.into_inner())
     }
 
     pub(crate) async fn activation(&self, activation_id: &str) -> Activation {
@@ -82,7 +81,7 @@ impl Front {
     pub(crate) async fn push(
         &self,
         request_id: &str,
-        device: &Device,
+        device: &TestDevice,
         ticket: &str,
         withdraw: &[&str],
     ) -> Result<CreatePushResponse, Status> {
@@ -105,13 +104,14 @@ impl Front {
         Ok(self.staff().withdraw_license(request).await?.into_inner())
     }
 
-    pub(crate) async fn pending(&self, device: &Device) -> Vec<u8> {
+    pub(crate) async fn pending(&self, device: &TestDevice) -> Vec<u8> {
         let request = GetPendingUpdateRequest { firm_code: FIRM, serial: device.serial.clone() };
-        self.staff().get_pending_update(request).await.expect("the pending update").into_inner().update
+        let answer = repeated(async || self.staff().get_pending_update(request.clone()).await).await;
+        answer.expect("the pending update").into_inner().update
     }
 
     /// Seats of the ticket's first license into a device, proven.
-    pub(crate) async fn put_in(&self, device: &mut Device, ticket: &Ticket, seats: u32) -> String {
+    pub(crate) async fn put_in(&self, device: &mut TestDevice, ticket: &Ticket, seats: u32) -> String {
         let license = ticket.licenses[0].license_id.clone();
         let request = ActivateRequest {
             request_id: format!("put-{}-{}", device.serial, seats),
@@ -127,11 +127,12 @@ impl Front {
 
     /// Bytes that make a context fresh.
     pub(crate) async fn challenge(&self) -> [u8; 32] {
-        let answer = self.public().create_challenge(CreateChallengeRequest { firm_code: FIRM }).await;
+        let request = CreateChallengeRequest { firm_code: FIRM };
+        let answer = repeated(async || self.public().create_challenge(request).await).await;
         answer.expect("a challenge").into_inner().challenge.try_into().expect("32 bytes")
     }
 
-    pub(crate) async fn fresh(&self, device: &mut Device) -> Vec<u8> {
+    pub(crate) async fn fresh(&self, device: &mut TestDevice) -> Vec<u8> {
         let challenge = self.challenge().await;
         device.fresh_context(challenge)
     }
@@ -173,7 +174,7 @@ impl Front {
         &self,
         request_id: &str,
         ticket: &Ticket,
-        lost: &Device,
+        lost: &TestDevice,
         context: Vec<u8>,
     ) -> Result<ReplaceContainerResponse, Status> {
         Ok(self.public().replace_container(replacement(request_id, ticket, lost, context)).await?.into_inner())
@@ -183,7 +184,7 @@ impl Front {
         &self,
         request_id: &str,
         ticket: &Ticket,
-        lost: &Device,
+        lost: &TestDevice,
         context: Vec<u8>,
     ) -> Result<ReplaceContainerResponse, Status> {
         Ok(self.staff().replace_container(replacement(request_id, ticket, lost, context)).await?.into_inner())
@@ -202,16 +203,21 @@ impl Front {
     }
 
     pub(crate) async fn pull(&self, context: Vec<u8>) -> Result<PullUpdateResponse, Status> {
-        Ok(self.public().pull_update(PullUpdateRequest { context }).await?.into_inner())
+        let request = PullUpdateRequest { context };
+        Ok(repeated(async || self.public().pull_update(request.clone()).await).await?.into_inner())
     }
 
     pub(crate) async fn open(&self) -> Vec<Activation> {
-        let request = ListActivationsRequest { firm_code: FIRM, all: false, page: None };
+        self.list(false).await
+    }
+
+    pub(crate) async fn list(&self, all: bool) -> Vec<Activation> {
+        let request = ListActivationsRequest { firm_code: FIRM, all, page: None };
         self.staff().list_activations(request).await.expect("a list").into_inner().activations
     }
 
     pub(crate) async fn retry(&self, activation_id: &str) -> Activation {
-        let request = RetryActivationRequest { activation_id: activation_id.to_owned() };
+        let request = RetryActivationRequest { activation_id: activation_id.to_owned(), to_serial: String::new() };
         self.staff().retry_activation(request).await.expect("tried").into_inner().activation.expect("it")
     }
 
@@ -235,14 +241,14 @@ impl Front {
     }
 
     /// Imports an update and sends the receipt.
-    pub(crate) async fn import(&self, device: &mut Device, update: &[u8]) {
-        let receipt = device.import(update);
+    pub(crate) async fn import(&self, device: &mut TestDevice, update: &[u8]) {
+        let receipt = device.import(update).expect("a good update file");
         assert_eq!(self.submit(receipt).await.expect("taken").verdict, "ok");
         self.take_proofs().await;
     }
 }
 
-fn replacement(request_id: &str, ticket: &Ticket, lost: &Device, context: Vec<u8>) -> ReplaceContainerRequest {
+fn replacement(request_id: &str, ticket: &Ticket, lost: &TestDevice, context: Vec<u8>) -> ReplaceContainerRequest {
     ReplaceContainerRequest {
         request_id: request_id.to_owned(),
         ticket: ticket.ticket.clone(),
@@ -270,4 +276,19 @@ pub(crate) fn moving(request_id: &str, ticket: &Ticket, seats: u32, context: Vec
         lend_until: None,
         returns_transfer_id: String::new(),
     }
+}
+
+/// How often a call is repeated that had no answer in time.
+const REPEATS: u32 = 6;
+
+/// Repeats a call as every customer does when it had no answer: on a busy machine a service may take longer than another
+/// one waits for it, and says so.
+async fn repeated<T>(call: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
+    for _ in 1..REPEATS {
+        match call().await {
+            Err(status) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {}
+            answer => return answer,
+        }
+    }
+    call().await
 }

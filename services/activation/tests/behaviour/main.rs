@@ -2,11 +2,13 @@
 
 mod activate;
 mod bad_input;
+mod blocked;
 mod crash;
 mod crash_kinds;
-mod device;
 mod front;
 mod give_back;
+mod hostile;
+mod lent_renewal;
 mod limit;
 mod pull;
 mod push;

@@ -2,14 +2,14 @@
 
 use lictor_api::{error::problem, types::v1::LicenseState};
 use lictor_licensing::error::ErrorCode;
+use lictor_test_support::device::TestDevice;
 
 use crate::{
-    device::Device,
     front::Front,
     world::{World, on_each_engine},
 };
 
-async fn activated(front: &Front, world: &World, device: &mut Device) -> String {
+async fn activated(front: &Front, world: &World, device: &mut TestDevice) -> String {
     let ticket = world.ticket().await;
     let answer = front.activate(&ticket.ticket_id, &ticket.ticket, device.context()).await.expect("activated");
     front.import(device, &answer.update).await;

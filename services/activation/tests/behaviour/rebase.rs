@@ -3,11 +3,12 @@
 use lictor_api::{activation::v1::ActivationState, error::problem, types::v1::LicenseState};
 use lictor_clock::Clock as _;
 use lictor_licensing::error::ErrorCode;
+use lictor_test_support::device::TestDevice;
 
-use crate::{device::Device, front::Front, world::World, world::on_each_engine};
+use crate::{front::Front, world::World, world::on_each_engine};
 
 /// A container with a license whose copy was put back.
-async fn restored(front: &Front, world: &World) -> (Device, String) {
+async fn restored(front: &Front, world: &World) -> (TestDevice, String) {
     let (ticket, mut device) = (world.floating(10).await, world.device());
     front.submit(device.context()).await.expect("seen");
     let mut backup = device.clone();
@@ -28,7 +29,7 @@ async fn a_restored_container_comes_back_by_its_own_hand() {
         let again = front.rebase("back", context).await.expect("repeated");
         assert_eq!(again.update, answer.update);
         front.import(&mut device, &answer.update).await;
-        assert_eq!(device.epoch(), 1);
+        assert_eq!(device.state.epoch, 1);
         assert_eq!(device.seats(&license, world.vendor.clock.now()), 10, "what the vendor knows it to hold");
         let activation = front.activation(&answer.activation.expect("it").activation_id).await;
         assert_eq!(activation.state(), ActivationState::Confirmed);
@@ -67,7 +68,7 @@ async fn a_rebase_needs_a_fresh_context_and_is_counted() {
         );
         let answer = front.rebase_by_staff("fourth", context).await.expect("support may");
         front.import(&mut device, &answer.update).await;
-        assert_eq!(device.epoch(), 4);
+        assert_eq!(device.state.epoch, 4);
     })
     .await;
 }

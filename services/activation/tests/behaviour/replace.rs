@@ -26,7 +26,7 @@ async fn a_lost_container_is_blocked_and_its_licenses_live_on_in_the_new_one() {
         assert_eq!(refused.code, ErrorCode::ContainerSuspected, "{refused}");
         let context = front.fresh(&mut lost).await;
         let pulled = front.pull(context).await.expect("pulled");
-        let receipt = lost.import(&pulled.update);
+        let receipt = lost.import(&pulled.update).expect("a good update file");
         assert!(!lost.holds(&license));
         front.submit(receipt).await.expect("taken");
         front.take_proofs().await;

@@ -9,16 +9,16 @@ use lictor_api::{
 };
 use lictor_auth::Role;
 use lictor_clock::Clock as _;
+use lictor_test_support::device::TestDevice;
 
 use crate::{
-    device::Device,
     front::Front,
     world::{FIRM, World, on_each_engine},
 };
 
 const DAY: Duration = Duration::from_hours(24);
 
-async fn rented(front: &Front, world: &World) -> (Device, String) {
+async fn rented(front: &Front, world: &World) -> (TestDevice, String) {
     let (ticket, mut device) = (world.vendor.order(FIRM, &["rented"]).await, world.device());
     let answer = front.activate(&ticket.ticket_id, &ticket.ticket, device.context()).await.expect("activated");
     front.import(&mut device, &answer.update).await;
@@ -107,7 +107,7 @@ async fn an_arrival_that_nobody_began_is_found_and_carried_out() {
         };
         let answer = front.transfer(request).await.expect("begun");
         // License-central is told of the proof by a process that dies before it notes it, and whose tables are lost.
-        let receipt = old.import(&answer.update);
+        let receipt = old.import(&answer.update).expect("a good update file");
         let (dying, killer) = world.front_killed_at(Step::Confirmed).await;
         dying.submit(receipt).await.expect("taken");
         dying.take_proofs().await;

@@ -13,16 +13,16 @@ use lictor_api::{
 use lictor_auth::Role;
 use lictor_clock::Clock as _;
 use lictor_licensing::{error::ErrorCode, id::ActivationId};
+use lictor_test_support::device::TestDevice;
 
 use crate::{
-    device::Device,
     front::Front,
     world::{FIRM, World, on_each_engine},
 };
 
 /// A license that license-central knows to lie in a container which the generator has never seen, as after its database
 /// was restored; with what makes up for it.
-async fn in_an_unknown_container(world: &World, device: &Device) -> (String, IssueUpdateRequest) {
+async fn in_an_unknown_container(world: &World, device: &TestDevice) -> (String, IssueUpdateRequest) {
     let ticket = world.ticket().await;
     let mut central = AllocationServiceClient::new(world.vendor.central(&[Role::Service]));
     let id = ActivationId::new(world.vendor.clock.now(), [world.vendor.number() as u8; 10]).to_string();
@@ -43,7 +43,7 @@ async fn in_an_unknown_container(world: &World, device: &Device) -> (String, Iss
 }
 
 /// Somebody looks: the container sends its context, and the generator gets what it had lost.
-async fn put_right(world: &World, front: &Front, device: &mut Device, missing: IssueUpdateRequest) {
+async fn put_right(world: &World, front: &Front, device: &mut TestDevice, missing: IssueUpdateRequest) {
     front.submit(device.context()).await.expect("seen");
     let mut updates = UpdateServiceClient::new(world.vendor.update(&[Role::Service]));
     updates.issue_update(missing).await.expect("issued");

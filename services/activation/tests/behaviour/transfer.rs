@@ -13,9 +13,9 @@ use lictor_licensing::{
     error::ErrorCode,
     id::{ActivationId, TransferId},
 };
+use lictor_test_support::device::TestDevice;
 
 use crate::{
-    device::Device,
     front::{Front, moving},
     world::{FIRM, World, on_each_engine},
 };
@@ -23,7 +23,7 @@ use crate::{
 const DAY: Duration = Duration::from_hours(24);
 
 /// Carries on what is due, and imports what waits for a device.
-async fn deliver(front: &Front, device: &mut Device) {
+async fn deliver(front: &Front, device: &mut TestDevice) {
     front.resume().await;
     let update = front.pending(device).await;
     if !update.is_empty() {
@@ -31,7 +31,7 @@ async fn deliver(front: &Front, device: &mut Device) {
     }
 }
 
-fn seats(world: &World, device: &Device, license: &str) -> u32 {
+fn seats(world: &World, device: &TestDevice, license: &str) -> u32 {
     device.seats(license, world.vendor.clock.now())
 }
 
@@ -125,7 +125,7 @@ async fn staff_moves_seats_without_ticket_and_context() {
     .await;
 }
 
-async fn lent(front: &Front, world: &World, until: Timestamp) -> (Device, Device, String, String) {
+async fn lent(front: &Front, world: &World, until: Timestamp) -> (TestDevice, TestDevice, String, String) {
     let (ticket, mut lender, mut borrower) = (world.floating(10).await, world.device(), world.device());
     let license = front.put_in(&mut lender, &ticket, 10).await;
     let context = front.fresh(&mut lender).await;
@@ -200,7 +200,7 @@ async fn both_legs_of_a_transfer_are_one_trace() {
         let (ticket, mut old, mut new) = (world.floating(10).await, world.device(), world.device());
         let license = front.put_in(&mut old, &ticket, 10).await;
         front.submit(new.context()).await.expect("seen");
-        let container = |device: &Device| Container {
+        let container = |device: &TestDevice| Container {
             id: device.id(),
             serial: device.serial.clone(),
             kind: Some(ContainerKind::Machine),

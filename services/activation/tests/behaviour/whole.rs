@@ -13,11 +13,9 @@ use lictor_api::{
 use lictor_licensing::{ContainerKind, error::ErrorCode};
 use lictor_runtime::{ListenSettings, Secret, StartError, client};
 use lictor_storage::DatabaseSettings;
+use lictor_test_support::device::TestDevice;
 
-use crate::{
-    device::Device,
-    world::{FIRM, Vendor, database},
-};
+use crate::world::{FIRM, Vendor, database};
 
 fn settings(vendor: &Vendor) -> Settings {
     Settings {
@@ -43,7 +41,7 @@ async fn a_receipt_confirms_its_activation_by_itself() {
     let channel = client::channel(&format!("http://{}", running.addresses().grpc), None, None).expect("a channel");
     let mut customers = ActivationServiceClient::new(channel.clone());
     let ticket = vendor.order(FIRM, &["editor"]).await;
-    let mut device = Device::new(1, ContainerKind::Machine, &root);
+    let mut device = TestDevice::new(1, ContainerKind::Machine, &root);
     let request = ActivateRequest {
         request_id: "one".to_owned(),
         ticket: ticket.ticket,
@@ -53,7 +51,7 @@ async fn a_receipt_confirms_its_activation_by_itself() {
     };
     let answer = customers.activate(request).await.expect("activated").into_inner();
     assert_eq!(answer.activation.as_ref().expect("an activation").container_id, device.id());
-    let context = device.import(&answer.update);
+    let context = device.import(&answer.update).expect("a good update file");
     customers.submit_context(SubmitContextRequest { context }).await.expect("taken");
 
     let activation_id = answer.activation.expect("an activation").activation_id;

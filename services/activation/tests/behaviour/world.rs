@@ -43,10 +43,15 @@ use lictor_runtime::{
     client::{self, ServiceChannel},
 };
 use lictor_signing::TrustedRoot;
-use lictor_storage::{Database, DatabaseSettings, testing::for_each_engine};
+use lictor_storage::{
+    Database, DatabaseSettings,
+    sqlx::{self, AssertSqlSafe},
+    testing::{POSTGRES_URL, TestDatabase, for_each_engine},
+};
+use lictor_test_support::device::TestDevice;
 use tonic::Status;
 
-use crate::{device::Device, front::Front};
+use crate::front::Front;
 
 pub(crate) const FIRM: u32 = 6_000_001;
 const EXAMPLE: &str = include_str!("../../../../docs/catalogue-example.yaml");
@@ -66,6 +71,13 @@ const MORE: &str = r#"
       product_code: 710
       text: Rented
       license_quantity: {count: 1}
+    renewal: {period_days: 30, lead_days: 7, grace_days: 0}
+  - name: leased
+    product_item:
+      product_code: 720
+      text: Leased
+      license_quantity: {count: 10}
+      transfer: {may_move: true, may_return: true, splittable: true, depth: 0}
     renewal: {period_days: 30, lead_days: 7, grace_days: 0}
 "#;
 const START: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -128,6 +140,34 @@ pub(crate) async fn on_each_engine(test: impl AsyncFn(World)) {
     .await;
 }
 
+/// Runs a test with the tables of all three services on the tests' PostgreSQL server; does nothing, and says so, without one.
+pub(crate) async fn on_postgres_throughout(test: impl AsyncFn(World)) {
+    let Some(own) = TestDatabase::postgres(MIGRATIONS).await else {
+        eprintln!("SKIPPED on PostgreSQL: {POSTGRES_URL} is not set");
+        return;
+    };
+    let name = format!("town_{}", own.schema);
+    let on_server = async |statement: String| {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(own.db.pool()).await.expect("a database");
+    };
+    on_server(format!("CREATE DATABASE {name}")).await;
+    let (server, _) = own.url.rsplit_once('/').expect("a URL with a path");
+    let vendor = Vendor::start_on(Some(&format!("{server}/{name}"))).await;
+    let root = vendor.firm(FIRM, &format!("{EXAMPLE}{MORE}")).await;
+    test(World { vendor, db: own.db.clone(), root }).await;
+    on_server(format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    own.remove().await;
+}
+
+/// Runs a test with all tables in SQLite files.
+pub(crate) async fn on_sqlite(test: impl AsyncFn(World)) {
+    let own = TestDatabase::sqlite(MIGRATIONS).await;
+    let vendor = Vendor::start().await;
+    let root = vendor.firm(FIRM, &format!("{EXAMPLE}{MORE}")).await;
+    test(World { vendor, db: own.db.clone(), root }).await;
+    own.remove().await;
+}
+
 pub(crate) fn channel(url: &str, issuer: &LocalIssuer, clock: &ManualClock, roles: &'static [Role]) -> ServiceChannel {
     let (issuer, clock) = (issuer.clone(), clock.clone());
     let token = Arc::new(move || {
@@ -144,7 +184,16 @@ pub(crate) fn url(running: &Running) -> String {
 
 impl Vendor {
     pub(crate) async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// The same with the tables of both services on one server, each in its schema.
+    pub(crate) async fn start_on(server: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let database = |name: &str| match server {
+            Some(url) => DatabaseSettings::at(url),
+            None => database(folder.path(), name),
+        };
         let issuer = LocalIssuer::from_seed("test", &[1; 32]).expect("an issuer");
         let clock = ManualClock::new(START);
         let broker = Broker::in_process();
@@ -152,7 +201,7 @@ impl Vendor {
             lictor_license_central::Settings {
                 listen: ListenSettings::loopback(),
                 auth: AuthSettings::local(&issuer, "lictor"),
-                database: database(folder.path(), "central.db"),
+                database: database("central.db"),
                 broker: broker.clone(),
                 ticket_key: TicketKeySource::File(folder.path().join("ticket.key")),
                 expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
@@ -162,7 +211,7 @@ impl Vendor {
         let update = lictor_push_update_generator::start(
             lictor_push_update_generator::Settings {
                 listen: ListenSettings::loopback(),
-                database: database(folder.path(), "update.db"),
+                database: database("update.db"),
                 archive: None,
                 broker: broker.clone(),
                 auth: AuthSettings::local(&issuer, "lictor"),
@@ -243,7 +292,7 @@ impl Vendor {
     }
 
     /// What the generator knows of a container.
-    pub(crate) async fn container(&self, device: &Device) -> Container {
+    pub(crate) async fn container(&self, device: &TestDevice) -> Container {
         let mut containers = ContainerServiceClient::new(self.update(&[Role::Support]));
         let request = GetContainerRequest { firm_code: FIRM, serial: device.serial.clone() };
         containers.get_container(request).await.expect("the container").into_inner().container.expect("it")
@@ -259,8 +308,8 @@ pub(crate) fn database(folder: &Path, name: &str) -> DatabaseSettings {
 }
 
 impl World {
-    pub(crate) fn device(&self) -> Device {
-        Device::new(self.vendor.number(), ContainerKind::Machine, &self.root)
+    pub(crate) fn device(&self) -> TestDevice {
+        TestDevice::new(self.vendor.number(), ContainerKind::Machine, &self.root)
     }
 
     pub(crate) async fn ticket(&self) -> Ticket {

@@ -1,7 +1,9 @@
 //! What license-central promises: the store on both engines, the whole service behind its sockets.
 
 mod assignments;
+mod blocks;
 mod catalogue;
+mod doors;
 mod expiry;
 mod histories;
 mod life;
@@ -15,6 +17,7 @@ mod replacement;
 mod reservations;
 mod returns;
 mod service;
+mod statements;
 mod subscriptions;
 mod transfers;
 mod withdrawals;

@@ -39,3 +39,29 @@ async fn three_rebases_a_year_are_free_and_support_may_exceed_them() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_refused_rebase_does_not_count_against_the_customer() {
+    on_each_engine(async |world| {
+        for _ in 0..5 {
+            let refused = note(&world, false);
+            let counted = world.store.note_rebase(&refused, world.clock.now()).await.expect("counted");
+            assert_eq!(counted.count, 1);
+            for _ in 0..2 {
+                let released = world.store.release(refused.activation, "blocked", true, &world.moment()).await;
+                released.expect("taken back, however often");
+            }
+            let late = world.store.note_rebase(&refused, world.clock.now()).await;
+            assert_eq!(code(late), ErrorCode::WrongState, "a late copy of the request counts nothing");
+        }
+        for count in [1, 2, 3] {
+            let counted = world.store.note_rebase(&note(&world, false), world.clock.now()).await.expect("counted");
+            assert_eq!(counted.count, count);
+        }
+        assert_eq!(
+            code(world.store.note_rebase(&note(&world, false), world.clock.now()).await),
+            ErrorCode::LicenseForbids
+        );
+    })
+    .await;
+}

@@ -26,7 +26,7 @@ use tonic::Status;
 
 use crate::world::{CATALOGUE, FIRM};
 
-struct Service {
+pub(crate) struct Service {
     running: Running,
     issuer: LocalIssuer,
 }
@@ -43,13 +43,13 @@ fn settings(folder: &Path, issuer: &LocalIssuer) -> Settings {
 }
 
 impl Service {
-    async fn start(folder: &Path) -> Self {
+    pub(crate) async fn start(folder: &Path) -> Self {
         let issuer = LocalIssuer::from_seed("test", &[1; 32]).expect("an issuer");
         let running = start(settings(folder, &issuer), SystemClock::shared()).await.expect("a running service");
         Self { running, issuer }
     }
 
-    fn channel(&self, roles: &'static [Role]) -> ServiceChannel {
+    pub(crate) fn channel(&self, roles: &'static [Role]) -> ServiceChannel {
         let issuer = self.issuer.clone();
         let token = Arc::new(move || {
             issuer
@@ -59,12 +59,12 @@ impl Service {
         client::channel(&format!("http://{}", self.running.addresses().grpc), None, Some(token)).expect("a channel")
     }
 
-    async fn order(&self, request: CreateOrderRequest) -> Result<CreateOrderResponse, Status> {
+    pub(crate) async fn order(&self, request: CreateOrderRequest) -> Result<CreateOrderResponse, Status> {
         let mut orders = OrderServiceClient::new(self.channel(&[Role::BackOffice]));
         Ok(orders.create_order(request).await?.into_inner())
     }
 
-    async fn apply(&self) {
+    pub(crate) async fn apply(&self) {
         let mut catalogue = CatalogueServiceClient::new(self.channel(&[Role::ProductManager]));
         let request = ApplyCatalogueRequest {
             request_id: "catalogue".to_owned(),
@@ -76,13 +76,13 @@ impl Service {
         assert_eq!(answer.created.len(), 10);
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.running.shutdown();
         self.running.wait().await.expect("a clean end");
     }
 }
 
-fn order(request_id: &str) -> CreateOrderRequest {
+pub(crate) fn order(request_id: &str) -> CreateOrderRequest {
     CreateOrderRequest {
         request_id: request_id.to_owned(),
         firm_code: FIRM,

@@ -3,12 +3,12 @@
 use lictor_clock::duration::days;
 use lictor_license_central::domain::{
     license::LicenseState,
-    plan::{Purpose, What},
+    plan::{Departure, Pick, Purpose, What},
 };
 use lictor_licensing::error::ErrorCode;
 
 use crate::{
-    life::day,
+    life::{day, place},
     world::{code, on_each_engine},
 };
 
@@ -119,6 +119,70 @@ async fn two_tickets_for_one_container_at_once_come_one_after_the_other() {
             let running = if late == first { one } else { other };
             assert_eq!(world.end_of(running).await, Some(day(120)), "nothing got lost");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_lines_of_one_subscription_on_a_ticket_go_in_as_one_entry_with_the_days_of_both() {
+    on_each_engine(async |world| {
+        let order = world.order(&[("painter-30", 0), ("painter-90", 0)]).await;
+        let [first, second] = &order.tickets[0].licenses[..] else { panic!("two licenses") };
+        world.carry_in(first.ticket, 'a').await;
+        let (first, second) = (world.look(first.id).await, world.look(second.id).await);
+        let ends = [world.end_of(first.id).await, world.end_of(second.id).await];
+        assert_eq!(ends.into_iter().flatten().collect::<Vec<_>>(), [day(120)], "one entry with the days of both");
+        let (carrier, joined) = if ends[0].is_some() { (&first, &second) } else { (&second, &first) };
+        assert_eq!(carrier.state(), LicenseState::Confirmed);
+        assert_eq!((joined.state(), joined.merged_into), (LicenseState::Merged, Some(carrier.id)));
+        assert!(joined.allocations.is_empty());
+    })
+    .await;
+}
+
+/// The same subscription with another feature.
+const OTHER_PAINTER: &str = r"
+firm_code: 6000001
+items:
+  - name: painter-pro
+    product_item:
+      product_code: 400
+      feature_map: 1
+      text: Painter
+      license_quantity: {count: 1}
+      subscription: {display_name: Painter, days: 30}
+      transfer: {may_move: true, may_return: true}
+";
+
+#[tokio::test]
+async fn a_subscription_that_moves_waits_while_one_with_other_features_runs_at_its_target() {
+    on_each_engine(async |world| {
+        world.apply(OTHER_PAINTER, "other painter").await.expect("applied");
+        let (coming, moved) = world.ticket_of("painter-90").await;
+        world.carry_in(coming, 'a').await;
+        let (running, pro) = world.ticket_of("painter-pro").await;
+        world.carry_in(running, 'b').await;
+        let transfer = lictor_licensing::id::TransferId::new(day(0), lictor_license_central::ids::random());
+        let depart = Purpose::Depart(Departure {
+            transfer,
+            ticket: Some(coming),
+            pick: Pick { license: moved, quantity: 0 },
+            target: Some(place('b')),
+            lend_until: None,
+            returns: None,
+        });
+        let leaving = world.plan_for('a', depart).await.expect("a plan");
+        world.issue(leaving, 2).await;
+        world.prove(leaving).await;
+        let arrive = || Purpose::Arrive { transfer };
+        assert_eq!(code(world.plan_for('b', arrive()).await), ErrorCode::LicenseForbids, "other features run there");
+        assert_eq!(world.end_of(pro).await, Some(day(30)), "what runs there stays as it is");
+        // When that one has ended, the way is free.
+        world.go_to(31);
+        let arriving = world.plan_for('b', arrive()).await.expect("a plan");
+        world.issue(arriving, 3).await;
+        world.prove(arriving).await;
+        assert_eq!(world.end_of(moved).await, Some(day(31 + 90)));
     })
     .await;
 }

@@ -307,3 +307,20 @@ async fn a_withdrawal_while_the_leaving_is_planned_is_not_lost() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_late_proof_of_an_activation_does_not_meet_its_seats_on_their_way_elsewhere() {
+    on_each_engine(async |world| {
+        let license = world.sold("planner", 10).await;
+        let activation = world.put(&license, 'a', 6, false).await;
+        // The receipt proves both steps; what comes of it is noted in any order.
+        let (leg, _) = world.depart(&license, 4, ('a', 'b'), None).await.expect("planned");
+        world.carry_out(leg.activation, true).await;
+        world.store.confirm(activation, &world.moment()).await.expect("taken");
+        let (arrival, _) = world.arrive(leg.transfer, 'b').await.expect("planned");
+        world.carry_out(arrival, true).await;
+        assert_eq!(world.held(&license).await, [('a', 2), ('b', 4)]);
+        assert_eq!(world.state(&license).await, LicenseState::Confirmed);
+    })
+    .await;
+}

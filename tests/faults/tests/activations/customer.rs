@@ -1,5 +1,5 @@
-//! A customer: buys, activates, loses files, gives licences back, moves seats, gets licences withdrawn; in two containers
-//! at a time, and then in the next two.
+//! A customer: buys, activates, loses files, gives licences back, moves seats, gets licences renewed and withdrawn; in two
+//! containers at a time, and then in the next two.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use lictor_clock::Timestamp;
 use lictor_licensing::binding::ContainerKind;
 use lictor_test_support::device::TestDevice;
 use lictor_test_support::wait;
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::Story;
+use crate::aging::{self, Ends};
 use crate::vendor::Sold;
 
 /// Activations after which a customer takes a new container.
@@ -29,12 +31,27 @@ const WITHDRAWN: u32 = 10;
 const RETURNED: u32 = 8;
 /// Chance that seats of a licence go on to the customer's other container.
 const MOVED: u32 = 8;
+/// Share of orders for a licence that has to be renewed.
+const RENEWING: u32 = 12;
 
 /// Seats of a licence by the serial of the container that has to hold them in the end; none for one that was withdrawn.
 pub(crate) type End = BTreeMap<String, u32>;
 
 /// What became of every licence.
-pub(crate) type Ledger = BTreeMap<String, End>;
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub(crate) ends: BTreeMap<String, End>,
+    /// Licences that grew old, and what their containers have to hold once they are renewed; nothing for those that were
+    /// withdrawn afterwards.
+    pub(crate) renewed: BTreeMap<String, Ends>,
+}
+
+impl Ledger {
+    pub(crate) fn join(&mut self, other: Self) {
+        self.ends.extend(other.ends);
+        self.renewed.extend(other.renewed);
+    }
+}
 
 pub(crate) struct Customer {
     story: Arc<Story>,
@@ -43,6 +60,8 @@ pub(crate) struct Customer {
     /// Names of requests: unique, and the same when a call is repeated.
     requests: usize,
     ledger: Ledger,
+    /// Containers that he does not use any more. What has to be renewed in them is, some day.
+    left: Vec<Home>,
 }
 
 /// A container.
@@ -54,7 +73,7 @@ struct Home {
 impl Customer {
     pub(crate) fn new(story: Arc<Story>, number: usize) -> Self {
         let random = StdRng::seed_from_u64(story.seed.wrapping_mul(1_000).wrapping_add(number as u64));
-        Self { story, random, number, requests: 0, ledger: Ledger::new() }
+        Self { story, random, number, requests: 0, ledger: Ledger::default(), left: Vec::new() }
     }
 
     pub(crate) async fn work(mut self) -> anyhow::Result<Ledger> {
@@ -64,6 +83,8 @@ impl Customer {
                 let number = self.story.next.fetch_add(1, Ordering::SeqCst);
                 if number >= self.story.orders || self.story.failed.load(Ordering::SeqCst) {
                     self.settle(&mut homes).await?;
+                    self.left.extend(homes);
+                    self.renew().await?;
                     return Ok(self.ledger);
                 }
                 let serial = homes[0].device.serial.clone();
@@ -72,6 +93,7 @@ impl Customer {
                 homes.reverse();
             }
             self.settle(&mut homes).await?;
+            self.left.extend(homes);
         }
     }
 
@@ -91,7 +113,9 @@ impl Customer {
 
     async fn buy(&mut self, homes: &mut [Home; 2], number: usize) -> anyhow::Result<()> {
         let story = Arc::clone(&self.story);
-        let sold = story.vendor.order(&format!("order-{number}"), "roaming").await?;
+        let renewing = self.chance(RENEWING);
+        let item = if renewing { "renewing" } else { "roaming" };
+        let sold = story.vendor.order(&format!("order-{number}"), item).await?;
         let [home, other] = homes;
         let request = self.request();
         let update = if home.known && self.chance(PUSHED) {
@@ -100,7 +124,7 @@ impl Customer {
             story.vendor.activate(&request, &sold.ticket, home.device.context()).await?
         };
         home.known = true;
-        self.ledger.insert(sold.license.clone(), BTreeMap::from([(home.device.serial.clone(), sold.seats)]));
+        self.ledger.ends.insert(sold.license.clone(), BTreeMap::from([(home.device.serial.clone(), sold.seats)]));
         if self.chance(LOST) {
             return Ok(());
         }
@@ -110,10 +134,16 @@ impl Customer {
         }
         if other.known && self.chance(MOVED) {
             self.move_on(home, other, &sold).await?;
-        } else if self.chance(WITHDRAWN) {
+        }
+        if renewing {
+            let ends = aging::older(&story.vendor.database, &sold.license).await?;
+            self.ledger.renewed.insert(sold.license.clone(), ends);
+        }
+        if self.chance(WITHDRAWN) {
             let request = self.request();
             story.vendor.withdraw(&request, &sold.license).await?;
-            self.ledger.insert(sold.license, End::new());
+            self.ledger.renewed.remove(&sold.license);
+            self.ledger.ends.insert(sold.license, End::new());
         }
         Ok(())
     }
@@ -159,7 +189,31 @@ impl Customer {
         if seats < sold.seats {
             end.insert(home.device.serial.clone(), sold.seats - seats);
         }
-        self.ledger.insert(sold.license.clone(), end);
+        self.ledger.ends.insert(sold.license.clone(), end);
+        Ok(())
+    }
+
+    /// Every container takes what the scheduler made for it meanwhile; after it each entry ends on the date of its renewal.
+    async fn renew(&mut self) -> anyhow::Result<()> {
+        for mut home in std::mem::take(&mut self.left) {
+            let serial = home.device.serial.clone();
+            let wanted: BTreeMap<&String, i64> =
+                self.ledger.renewed.iter().filter_map(|(license, ends)| Some((license, *ends.get(&serial)?))).collect();
+            let began = tokio::time::Instant::now();
+            loop {
+                let late = wanted.iter().find_map(|(license, end)| {
+                    let held = home.device.end_of(license).map(Timestamp::as_micros);
+                    (held != Some(*end)).then(|| format!("{license} ends at {held:?}, not {end}"))
+                });
+                let Some(late) = late else { break };
+                ensure!(began.elapsed() < wait::PATIENCE, "{serial} is not renewed: {late}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let update = self.story.vendor.pending(&serial).await?;
+                if !update.is_empty() {
+                    self.import(&mut home, &update).await?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -173,7 +227,8 @@ impl Customer {
             // A step may still be on its way: an arrival is issued a moment after it was announced.
             let ledger = &self.ledger;
             let expected = || -> BTreeMap<String, u32> {
-                let in_here = ledger.iter().filter_map(|(license, end)| Some((license.clone(), *end.get(&serial)?)));
+                let in_here =
+                    ledger.ends.iter().filter_map(|(license, end)| Some((license.clone(), *end.get(&serial)?)));
                 in_here.collect()
             };
             let vendor = &self.story.vendor;

@@ -4,6 +4,7 @@
 //! Containers are the real format code in memory, hundreds of them. `LICTOR_TEST_SCALE` is a percentage of the full run
 //! (10,000 activations, 50 kills of each process); `LICTOR_TEST_SEED` repeats one.
 
+mod aging;
 mod customer;
 mod proof;
 mod vendor;
@@ -22,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::runtime::Runtime;
 
-use customer::Customer;
+use customer::{Customer, Ledger};
 use vendor::Vendor;
 
 /// Customers that work side by side.
@@ -71,7 +72,9 @@ fn every_ticket_ends_exactly_once_and_every_event_arrives_whatever_is_killed() -
     let settings = BTreeMap::from([
         ("LICTOR_RETRY_WAITS".to_owned(), "100ms,500ms,1s".to_owned()),
         ("LICTOR_DELIVERY_LEASE".to_owned(), "1s".to_owned()),
-        // All customers call from one address.
+        // A process that is killed while it looks a ticket up keeps the try: that of all customers, who call from one address.
+        ("TICKET_GUESSES".to_owned(), "100000".to_owned()),
+        ("TICKET_GUESSES_ALL".to_owned(), "100000".to_owned()),
         ("PUBLIC_CALLS".to_owned(), "100000".to_owned()),
         ("PUBLIC_CALL_REFILL".to_owned(), "1ms".to_owned()),
         ("PUBLIC_KIB".to_owned(), "100000".to_owned()),
@@ -110,9 +113,9 @@ fn every_ticket_ends_exactly_once_and_every_event_arrives_whatever_is_killed() -
             })
             .collect();
         let killed = story.kill(&fleet, kills).inspect_err(|_| story.failed.store(true, Ordering::SeqCst));
-        let mut ledger = BTreeMap::new();
+        let mut ledger = Ledger::default();
         for customer in customers {
-            ledger.extend(customer.join().map_err(|_| anyhow::anyhow!("a customer panicked"))??);
+            ledger.join(customer.join().map_err(|_| anyhow::anyhow!("a customer panicked"))??);
         }
         Ok((ledger, killed?))
     })?;
@@ -120,11 +123,14 @@ fn every_ticket_ends_exactly_once_and_every_event_arrives_whatever_is_killed() -
 
     runtime.block_on(proof::licenses(&story.vendor, &ledger))?;
     runtime.block_on(proof::containers(&story.vendor))?;
-    let events = runtime.block_on(proof::events(&story.vendor, &back_office))?;
+    runtime.block_on(proof::activations(&story.vendor))?;
+    let events = runtime.block_on(proof::events(&story.vendor, &back_office, &ledger))?;
     writeln!(
         std::io::stderr(),
-        "{orders} orders into {} containers, {killed} kills, seed {seed}: {worked:.1?}; {events} events delivered after {:.1?}",
+        "{orders} orders into {} containers, {killed} kills, seed {seed}: {worked:.1?}; {} licenses renewed; \
+         {events} events delivered after {:.1?}",
         story.devices.load(Ordering::SeqCst),
+        ledger.renewed.len(),
         began.elapsed()
     )?;
     Ok(())

@@ -16,9 +16,9 @@ use crate::vendor::Vendor;
 pub(crate) async fn licenses(vendor: &Vendor, ledger: &Ledger) -> anyhow::Result<()> {
     until("every license is where its container says", async || {
         let all = vendor.all_licenses().await?;
-        ensure!(all.len() == ledger.len(), "{} licenses for {} orders", all.len(), ledger.len());
+        ensure!(all.len() == ledger.ends.len(), "{} licenses for {} orders", all.len(), ledger.ends.len());
         for license in all {
-            let end = ledger.get(&license.license_id).context("a license that nobody bought")?;
+            let end = ledger.ends.get(&license.license_id).context("a license that nobody bought")?;
             let places: BTreeMap<String, u32> = license
                 .allocations
                 .iter()
@@ -59,10 +59,21 @@ pub(crate) async fn containers(vendor: &Vendor) -> anyhow::Result<()> {
     .await
 }
 
+/// Nothing is left to be done for any activation: what the containers proved has been noted everywhere.
+pub(crate) async fn activations(vendor: &Vendor) -> anyhow::Result<()> {
+    until("every activation has ended", async || {
+        let open = vendor.open().await?;
+        ensure!(open.is_empty(), "{} are open, such as {:?}", open.len(), open.first());
+        Ok(())
+    })
+    .await
+}
+
 /// Every event of every service came by webhook, each under one id; no number of a feed is missing; each activation was
-/// announced once and proven once. Gives the number of events.
-pub(crate) async fn events(vendor: &Vendor, back_office: &Receiver) -> anyhow::Result<usize> {
+/// announced once and proven once, and each renewal that was due is one activation. Gives the number of events.
+pub(crate) async fn events(vendor: &Vendor, back_office: &Receiver, ledger: &Ledger) -> anyhow::Result<usize> {
     let mut wanted = HashSet::new();
+    let mut renewals = HashMap::<(String, String), usize>::new();
     let mut announced = HashMap::<(String, &str), usize>::new();
     for (service, events) in vendor.feeds().await? {
         for (event, number) in events.iter().zip(1..) {
@@ -71,6 +82,9 @@ pub(crate) async fn events(vendor: &Vendor, back_office: &Receiver) -> anyhow::R
             match &event.data {
                 Some(Data::ActivationCompleted(data)) => {
                     *announced.entry((data.activation_id.clone(), "completed")).or_default() += 1;
+                    for license in data.license_ids.iter().filter(|_| data.kind == "renew") {
+                        *renewals.entry((license.clone(), data.serial.clone())).or_default() += 1;
+                    }
                 }
                 Some(Data::ActivationConfirmed(data)) => {
                     *announced.entry((data.activation_id.clone(), "confirmed")).or_default() += 1;
@@ -82,6 +96,13 @@ pub(crate) async fn events(vendor: &Vendor, back_office: &Receiver) -> anyhow::R
     ensure!(announced.values().all(|count| *count == 1), "an activation was announced twice");
     let completed = announced.keys().filter(|(_, what)| *what == "completed").count();
     ensure!(completed * 2 == announced.len(), "{completed} completed, {} confirmed", announced.len() - completed);
+
+    for (license, ends) in &ledger.renewed {
+        for serial in ends.keys() {
+            let times = renewals.get(&(license.clone(), serial.clone()));
+            ensure!(times == Some(&1), "{license} in {serial} was renewed {times:?} times");
+        }
+    }
 
     // As long as more arrive, it is not over.
     let mut missing = usize::MAX;

@@ -27,6 +27,7 @@ pub(crate) struct Vendor {
     licenses: LicenseServiceClient<ServiceChannel>,
     containers: ContainerServiceClient<ServiceChannel>,
     feeds: Vec<(Service, EventFeedServiceClient<ServiceChannel>)>,
+    pub(crate) database: String,
 }
 
 /// A ticket with its only licence.
@@ -52,6 +53,7 @@ impl Vendor {
                 .into_iter()
                 .map(|service| Ok((service, EventFeedServiceClient::new(channel(service)?))))
                 .collect::<anyhow::Result<_>>()?,
+            database: fleet.database().to_owned(),
         })
     }
 
@@ -168,6 +170,14 @@ impl Vendor {
         let what = format!("pending {serial}");
         let answer = insist(&what, async || self.pushes.clone().get_pending_update(request.clone()).await).await?;
         Ok(answer.into_inner().update)
+    }
+
+    /// Activations that have not ended.
+    pub(crate) async fn open(&self) -> anyhow::Result<Vec<activation::Activation>> {
+        let request = activation::ListActivationsRequest { firm_code: FIRM_CODE, ..Default::default() };
+        let answer =
+            insist("open activations", async || self.pushes.clone().list_activations(request.clone()).await).await?;
+        Ok(answer.into_inner().activations)
     }
 
     pub(crate) async fn submit(&self, receipt: Vec<u8>) -> anyhow::Result<activation::SubmitContextResponse> {

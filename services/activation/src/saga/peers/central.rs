@@ -3,15 +3,19 @@
 use lictor_api::{
     central::v1::{
         CommitRequest, ConfirmRequest, DueWork, GetTransferRequest, GetTransferResponse, KeepReservationRequest,
-        ListDueRequest, NoteRebaseRequest, PlanRequest, PlanResponse, ReleaseRequest, ResolveTicketRequest,
-        ResolveTicketResponse,
+        ListDueRequest, NoteBlockedRequest, NoteRebaseRequest, PlanRequest, PlanResponse, RedirectTransferRequest,
+        ReleaseRequest, ResolveTicketRequest, ResolveTicketResponse,
     },
+    event::v1::ContainerBlocked,
     types::v1::ContainerKind as WireKind,
 };
 use lictor_licensing::id::TransferId;
 
 use super::{Peers, within};
-use crate::{domain::saga::Saga, failure::Failure};
+use crate::{
+    domain::{purpose::Container, saga::Saga},
+    failure::Failure,
+};
 
 const CENTRAL: &str = "license-central";
 /// Most bytes of a reason that license-central takes.
@@ -65,10 +69,33 @@ impl Peers {
         within(CENTRAL, self.allocations().note_rebase(request)).await.map(|_| ())
     }
 
+    /// Tells that a container gets withdrawals only from now on.
+    pub async fn note_blocked(&self, firm_code: u32, blocked: &ContainerBlocked) -> Result<(), Failure> {
+        let request = NoteBlockedRequest {
+            firm_code,
+            container_id: blocked.container_id.clone(),
+            serial: blocked.serial.clone(),
+            reason: short(&blocked.reason),
+        };
+        within(CENTRAL, self.allocations().note_blocked(request)).await.map(|_| ())
+    }
+
     /// A transfer and its containers.
     pub async fn transfer(&self, transfer: TransferId) -> Result<GetTransferResponse, Failure> {
         let request = GetTransferRequest { transfer_id: transfer.to_string() };
         within(CENTRAL, self.allocations().get_transfer(request)).await
+    }
+
+    /// Sends the seats of a transfer into another container than they were to go into.
+    pub async fn redirect(&self, transfer: TransferId, target: &Container) -> Result<(), Failure> {
+        let request = RedirectTransferRequest {
+            transfer_id: transfer.to_string(),
+            container_id: target.id.clone(),
+            serial: target.serial.clone(),
+            kind: WireKind::from(target.kind).into(),
+            virtual_machine: target.virtual_machine,
+        };
+        within(CENTRAL, self.allocations().redirect_transfer(request)).await.map(|_| ())
     }
 
     /// What has become due, oldest first.
@@ -88,7 +115,7 @@ fn short(reason: &str) -> String {
 pub(in crate::saga) fn question(saga: &Saga) -> PlanRequest {
     // A repeat asks what was asked first, when license-central had not yet picked the container.
     let container = saga.container.as_ref().filter(|_| !saga.gets_container_by_plan());
-    let kind = container.and_then(|container| container.kind).map_or(WireKind::Unspecified, super::wire_kind);
+    let kind = WireKind::from(container.and_then(|container| container.kind));
     PlanRequest {
         activation_id: saga.id.to_string(),
         container_id: container.map(|container| container.id.clone()).unwrap_or_default(),

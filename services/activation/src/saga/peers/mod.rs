@@ -8,10 +8,10 @@ pub(super) use central::question;
 use std::{future::Future, time::Duration};
 
 use lictor_api::{
-    central::v1::allocation_service_client::AllocationServiceClient, types::v1::ContainerKind as WireKind,
+    central::v1::allocation_service_client::AllocationServiceClient,
     update::v1::update_service_client::UpdateServiceClient,
 };
-use lictor_licensing::{ContainerKind, error::ErrorCode};
+use lictor_licensing::error::ErrorCode;
 use lictor_runtime::{MESSAGE_BYTES, client::ServiceChannel};
 use tonic::{Response, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -111,33 +111,6 @@ async fn serves(what: &str, channel: ServiceChannel) -> Result<(), String> {
         Ok(ServingStatus::Serving) => Ok(()),
         Ok(_) => Err(format!("{what} is not ready")),
         Err(_) => Err(format!("{what} cannot be reached")),
-    }
-}
-
-/// A kind on the wire.
-#[must_use]
-pub(crate) const fn wire_kind(kind: ContainerKind) -> WireKind {
-    match kind {
-        ContainerKind::Folder => WireKind::Folder,
-        ContainerKind::Machine => WireKind::Machine,
-        ContainerKind::Volume => WireKind::Volume,
-        ContainerKind::Kubernetes => WireKind::Kubernetes,
-        ContainerKind::Token => WireKind::Token,
-        ContainerKind::Cloud => WireKind::Cloud,
-    }
-}
-
-/// A kind from the wire; nothing for one that this service does not know.
-#[must_use]
-pub(crate) const fn domain_kind(kind: WireKind) -> Option<ContainerKind> {
-    match kind {
-        WireKind::Folder => Some(ContainerKind::Folder),
-        WireKind::Machine => Some(ContainerKind::Machine),
-        WireKind::Volume => Some(ContainerKind::Volume),
-        WireKind::Kubernetes => Some(ContainerKind::Kubernetes),
-        WireKind::Token => Some(ContainerKind::Token),
-        WireKind::Cloud => Some(ContainerKind::Cloud),
-        WireKind::Unspecified => None,
     }
 }
 

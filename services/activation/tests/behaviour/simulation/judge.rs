@@ -51,7 +51,7 @@ impl Town {
                     continue;
                 }
                 quiet = false;
-                let receipt = self.places[place].device.import(&update);
+                let receipt = self.places[place].device.import(&update).expect("a good update file");
                 self.front.submit(receipt).await.expect("taken");
                 self.nothing_is_doubled("a delivery").await;
             }

@@ -6,8 +6,9 @@ use lictor_activation::saga::Step;
 use lictor_api::central::v1::Ticket;
 
 use super::chance::Chance;
+use lictor_test_support::device::TestDevice;
+
 use crate::{
-    device::Device,
     front::Front,
     world::{Killer, World},
 };
@@ -25,7 +26,7 @@ pub(super) struct Sold {
 
 /// A container with the update files that were made for it and not thrown away.
 pub(super) struct Place {
-    pub(super) device: Device,
+    pub(super) device: TestDevice,
     pub(super) files: Vec<Vec<u8>>,
     /// It was given up as lost: what it still holds is written off.
     pub(super) lost: bool,
@@ -152,7 +153,7 @@ impl Town {
         let files = self.places[place].files.len();
         // Any of them, the newest or one that was put aside long ago; it may come again.
         let file = self.places[place].files[self.chance.below(files)].clone();
-        match self.places[place].device.try_import(&file) {
+        match self.places[place].device.import(&file) {
             Ok(receipt) => {
                 // The receipt may be lost.
                 if !self.chance.once_in(4) {
