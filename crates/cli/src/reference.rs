@@ -49,14 +49,15 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | catalogue show | item, product_code, text, modules, version |
 | order create, order show, order list, ticket show | order_id, customer, tickets: [{ticket, licenses: [{license_id, item, product_code, quantity, state}]}] |
 | customer list, customer show | customer_id, name, orders |
-| license list, license show | license_id, ticket, item, product_code, quantity, state, allocations: [{container, quantity, state, expires_at, lent_until, lent_by}], expires_at, available, subscription, merged_into, remaining, renews |
+| license list, license show | license_id, ticket, item, product_code, quantity, state, allocations: [{container, quantity, state, expires_at, lent_until, lent_by, blocked}], expires_at, available, subscription, merged_into, remaining, renews |
 | license cancel-renewal, license resume-renewal | as license show |
 | license history | license_id, container, at, entries: [{time, what, license_id, item, serial, quantity, activation_id, counter, expires_at, why}], usable: [{license_id, item, product_code, serial, quantity, certainty, expires_at, why}] |
 | license withdraw | license_id, state, containers |
-| container list | serial, firm_code, kind, confirmed, latest, pending, suspicion: [] |
+| container list | serial, firm_code, kind, confirmed, latest, pending, suspicion: [], blocked |
 | container show | the same, and entries, segments |
 | container assign, container assignments | serial, customer, assigned_at |
 | container block | serial, container_id, licenses, state |
+| container check | serial, container_id, license_id, issued, believed, meaning, blocked |
 | container export | serial, firm_code, file, bytes |
 | activation list, activation show, activation retry | activation_id, kind, serial, licenses, state, reason, waits_for, next_attempt_at, created_at |
 | push create, push pending | serial, from, to, segments, file |
