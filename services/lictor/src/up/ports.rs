@@ -1,6 +1,7 @@
 //! Which ports are taken.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 
 use lictor_licensing::error::{ErrorCode, Problem};
 use serde::{Deserialize, Serialize};
@@ -54,21 +55,28 @@ fn remembered(folder: &Folder) -> Option<Ports> {
     (ports.0.len() == Part::ALL.len()).then_some(ports)
 }
 
+/// Where free ports are looked for: below those that the kernel gives to connections, one of which could take a port between
+/// its choice and its use.
+const RANGE: Range<u16> = 10_000..20_000;
+
 fn free() -> Result<Ports, Problem> {
-    let nothing = |error: std::io::Error| {
-        Problem::new(ErrorCode::Unavailable, format!("no free port was found: {error}"), "give one with --port-base")
+    let nothing = || {
+        Problem::new(ErrorCode::Unavailable, "no ten free ports were found", "give the first of ten with --port-base")
     };
-    // All at once, so that no port is handed out twice.
-    let listeners: Vec<TcpListener> = (0..Part::ALL.len() * 2)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()
-        .map_err(nothing)?;
-    let ports: Vec<u16> = listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect::<Result<_, _>>()
-        .map_err(nothing)?;
-    Ok(Ports(ports.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()))
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).map_err(|_| nothing())?;
+    let count = RANGE.end - RANGE.start;
+    let first = u16::from_be_bytes(random) % count;
+    // Held until all are found, so that none is handed out twice.
+    let mut held: Vec<(u16, TcpListener)> = Vec::new();
+    for step in 0..count {
+        let port = RANGE.start + (first + step) % count;
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|listener| (port, listener)));
+        if held.len() == Part::ALL.len() * 2 {
+            return Ok(Ports(held.chunks_exact(2).map(|pair| [pair[0].0, pair[1].0]).collect()));
+        }
+    }
+    Err(nothing())
 }
 
 #[cfg(test)]
