@@ -148,7 +148,7 @@ impl Writer {
             let until_tick = TICK.saturating_sub(last_tick.elapsed());
             match receiver.recv_timeout(until_tick) {
                 Ok(command) => {
-                    let moment = self.moment();
+                    let mut moment = self.moment();
                     let mut taken = 1;
                     let mut stop = self.take(command, moment);
                     let gather_until = Instant::now() + GATHER;
@@ -156,6 +156,8 @@ impl Writer {
                         match receiver.try_recv() {
                             Ok(command) => {
                                 taken += 1;
+                                // Its own: it may have been asked long after the batch began.
+                                moment = self.moment();
                                 stop = self.take(command, moment);
                             }
                             Err(TryRecvError::Empty)
