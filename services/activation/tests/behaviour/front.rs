@@ -32,6 +32,12 @@ pub(crate) struct Front {
     pub(crate) issuer: LocalIssuer,
 }
 
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.running.shutdown();
+    }
+}
+
 impl Front {
     pub(crate) fn public(&self) -> ActivationServiceClient<ServiceChannel> {
         let channel = client::channel(&url(&self.running), None, None).expect("a channel");

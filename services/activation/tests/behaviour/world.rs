@@ -182,6 +182,15 @@ pub(crate) fn url(running: &Running) -> String {
     format!("http://{}", running.addresses().grpc)
 }
 
+impl Drop for Vendor {
+    /// Without it the services of one run would go on beside those of the next one: after dozens of runs in one process
+    /// they take its time, its ports and its files.
+    fn drop(&mut self) {
+        self.central.shutdown();
+        self.update.shutdown();
+    }
+}
+
 impl Vendor {
     pub(crate) async fn start() -> Self {
         Self::start_on(None).await
