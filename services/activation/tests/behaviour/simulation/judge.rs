@@ -104,7 +104,10 @@ impl Town {
                 continue;
             }
             assert!(!sold.withdrawn, "a withdrawal was forgotten: {license:?}; {}", self.told());
-            let there = usable + license.available + self.waiting(&sold.license).await;
+            // Seats of a container that was given up wait for a replacement by their own ticket, and nobody may have asked yet.
+            let lost = license.allocations.iter().filter(|part| part.state() == LicenseState::Lost);
+            let lost: u32 = lost.map(|part| part.quantity).sum();
+            let there = usable + license.available + lost + self.waiting(&sold.license).await;
             if there != sold.seats {
                 self.print_refusals().await;
             }
