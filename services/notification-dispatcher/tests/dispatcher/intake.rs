@@ -115,3 +115,31 @@ async fn events_come_over_rabbitmq() {
     receiver.until_taken(200).await;
     dispatcher.stop().await;
 }
+
+#[tokio::test]
+async fn producer_whose_database_was_restored_is_noticed_and_told_by_readiness() {
+    let world = World::new().await;
+    let receiver = Receiver::start(Answer::Status(200, "")).await;
+    let dispatcher = world.start().await;
+    dispatcher.add(&receiver.url(), &[]).await;
+    world.producer.announce_many(5, 5);
+    receiver.until_taken(5).await;
+    let page = async |path| crate::world::page(&dispatcher.running, path).await;
+    let ready = async || page("/ready").await.starts_with("HTTP/1.1 200").then_some(());
+    crate::world::until("it is ready", ready).await;
+    world.producer.restore(2);
+    let told = crate::world::until("it is noticed", async || {
+        let told = page("/ready").await;
+        told.starts_with("HTTP/1.1 503").then_some(told)
+    })
+    .await;
+    assert!(told.contains("license-central") && told.contains("restored from a backup"), "{told}");
+    assert!(page("/metrics").await.contains("lictor_feeds_restored_total 1"));
+    // When the numbers are above what was read, what comes from then on is delivered again.
+    world.producer.announce_many(3, 3);
+    let fresh = world.producer.announce("lic_fresh");
+    let taken = receiver.until_taken(6).await;
+    assert!(taken.iter().any(|one| one.id() == fresh.id));
+    crate::world::until("all is well", ready).await;
+    dispatcher.stop().await;
+}

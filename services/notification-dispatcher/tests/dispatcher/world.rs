@@ -173,6 +173,17 @@ impl Dispatcher {
     }
 }
 
+/// What a page of health or metrics says, with its status line.
+pub(crate) async fn page(running: &Running, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(running.addresses().http).await.expect("a listener");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
 /// Asks until there is an answer.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
     let waited = tokio::time::timeout(PATIENCE, async {
@@ -237,6 +248,11 @@ impl Producer {
         };
         events.push(event.clone());
         event
+    }
+
+    /// Puts the producer's database back to its first events, as from a backup.
+    pub(crate) fn restore(&self, events: usize) {
+        self.events.lock().expect("a lock").truncate(events);
     }
 
     /// Puts something into the feed that no good producer would.

@@ -36,6 +36,16 @@ pub(crate) async fn take(db: &Database) -> Backup {
     Backup { db, _folder: folder }
 }
 
+/// Empty tables, as after a restore of nothing.
+pub(crate) async fn nothing(like: &Database) -> Backup {
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = match like.dialect() {
+        Dialect::Sqlite => TestDatabase::sqlite(MIGRATIONS).await,
+        Dialect::Postgres => TestDatabase::postgres(MIGRATIONS).await.expect("the same server"),
+    };
+    Backup { db: empty.db, _folder: folder }
+}
+
 async fn copy_file(db: &Database, path: &std::path::Path) -> Database {
     let copy = format!("VACUUM INTO '{}'", path.display());
     sqlx::query(AssertSqlSafe(copy)).execute(db.pool()).await.expect("a copy");

@@ -6,7 +6,7 @@ use lictor_license_file::{FileError, device::PartCounters};
 use lictor_licensing::{error::ErrorCode, item::Part};
 use lictor_push_update_generator::{
     Failure,
-    domain::verdict::Verdict,
+    domain::{request::BlockRequest, verdict::Verdict},
     issue::{Rebased, Step},
     take::Taken,
 };
@@ -229,6 +229,38 @@ async fn the_time_is_signed_by_the_time_role_for_one_nonce() {
             assert_eq!(code(refused.expect_err("a wrong size")), ErrorCode::InvalidArgument);
         }
         assert_eq!(code(world.issuer.sign_time(firm(8), &nonce).await.expect_err("no firm")), ErrorCode::NotFound);
+    })
+    .await;
+}
+
+/// What events say of rebases and blocks.
+async fn reasons(world: &World) -> Vec<String> {
+    use lictor_api::event::v1::event::Data;
+    let events = world.events().await.into_iter();
+    events
+        .filter_map(|event| match event.data {
+            Some(Data::ContainerRebased(rebased)) => Some(rebased.reason),
+            Some(Data::ContainerBlocked(blocked)) => Some(blocked.reason),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_reasons_of_a_rebase_and_a_block_survive_the_loss_of_the_database() {
+    worlds(async |world| {
+        let (_, mut restored) = set_back(&world).await;
+        let taken = asked(&world, &mut restored).await;
+        rebase(&world, &taken, "back_1").await.expect("a rebase");
+        let key = crate::world::request(&restored, "look", vec![withdraw(0)]).key;
+        let block = BlockRequest::new("block_1".to_owned(), key, "lost in a train".to_owned()).expect("good form");
+        world.issuer.block(&block).await.expect("a block");
+        let told = reasons(&world).await;
+        assert_eq!(told, ["restored from a backup", "lost in a train"]);
+        let emptied = crate::backup::nothing(&world.db).await;
+        let replayed = world.elsewhere(emptied.db.clone(), world.archive_db.clone());
+        assert!(replayed.issuer.replay(0).await.expect("a replay").done);
+        assert_eq!(reasons(&replayed).await, told);
     })
     .await;
 }

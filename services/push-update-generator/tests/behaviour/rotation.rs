@@ -12,7 +12,8 @@ use lictor_push_update_generator::{
     store::{self, vendor::Vendor},
     vendor::FirmName,
 };
-use lictor_signing::{Envelope, PublicKey, Role, RoleKey, Signer as _, TrustedRoot};
+use lictor_signing::{Envelope, LeaseCertificate, PublicKey, Role, RoleKey, Signer as _, TrustedRoot};
+use lictor_test_support::device::TestDevice;
 
 use crate::world::{FIRM, World, add, code, firm, withdraw, worlds};
 
@@ -289,6 +290,83 @@ async fn changes_that_lead_to_no_root_document_are_refused_with_words() {
         let asked = vec![new_key(Role::Time), Asked::Change(Change::Threshold { role: Role::Time, count: 2 })];
         let taken = world.issuer.propose(firm(FIRM), asked, [2; 32], true).await.expect("a proposal");
         assert_eq!(made(&taken), made(&dropped));
+    })
+    .await;
+}
+
+/// Whether programs that know the newest root document accept what the container's server would show them.
+async fn certified(world: &World, device: &TestDevice) -> bool {
+    let certificate = device.state.lease_certificate.as_ref().expect("a certificate");
+    let envelope = Envelope::from_bytes(certificate).expect("an envelope");
+    let opened = world.newest_root().await.open::<LeaseCertificate>(&envelope);
+    opened.is_ok_and(|certificate| certificate.lease_key == device.profile.keys.lease)
+}
+
+#[tokio::test]
+async fn a_retired_lease_certifier_is_followed_by_a_new_certificate_in_the_next_update() {
+    worlds(async |world| {
+        let (mut device, mut late) = (world.known_device(1).await, world.known_device(2).await);
+        world.issue(&late, "late_1", vec![add(1)]).await;
+        let issued = world.issue(&device, "act_1", vec![add(1)]).await;
+        device.import(&issued.file.bytes).expect("an import");
+        // A closed window is no theft: what the key certified counts on, and nothing is certified again.
+        let old = key_of(&world, Role::LeaseCertifier).await;
+        let now = world.issuer_now();
+        let limit = Asked::Change(Change::Limit { id: old.id().to_string(), not_after: now });
+        let next = Asked::NewKey { role: Role::LeaseCertifier, not_before: Some(now), not_after: None };
+        rotate(&world, vec![limit, next], 1).await;
+        let before = device.state.lease_certificate.clone();
+        let issued = world.issue(&device, "act_2", vec![add(2)]).await;
+        device.import(&issued.file.bytes).expect("an import");
+        assert!(device.state.lease_certificate == before && certified(&world, &device).await);
+        // One that was retired speaks for nothing any more. Whatever is issued next brings a new certificate, also under a
+        // key that is younger than a day, and in a withdrawal.
+        rotate(&world, vec![retire(&old)], 2).await;
+        assert!(!certified(&world, &device).await);
+        let issued = world.issue(&device, "act_3", vec![withdraw(2)]).await;
+        let receipt = device.import(&issued.file.bytes).expect("an import");
+        assert!(certified(&world, &device).await);
+        world.take(&receipt).await;
+        let fresh = device.state.lease_certificate.clone();
+        let issued = world.issue(&device, "act_4", vec![add(4)]).await;
+        device.import(&issued.file.bytes).expect("an import");
+        assert_eq!(device.state.lease_certificate, fresh, "once is enough");
+        // A first segment that its container has not taken yet, under the retired key, is no dead end.
+        let issued = world.issue(&late, "late_2", vec![add(5)]).await;
+        late.import(&issued.file.bytes).expect("an import");
+        assert!(certified(&world, &late).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn roles_whose_threshold_is_two_sign_with_two_keys_or_not_at_all() {
+    worlds(async |world| {
+        let two = |role| [new_key(role), Asked::Change(Change::Threshold { role, count: 2 })];
+        let asked = two(Role::Issue).into_iter().chain(two(Role::LeaseCertifier)).chain(two(Role::Support));
+        rotate(&world, asked.collect(), 1).await;
+        world.issuer.can_issue().await.expect("both keys are held");
+        let mut device = world.known_device(1).await;
+        device.root = world.newest_root().await;
+        let issued = world.issue(&device, "act_1", vec![add(1)]).await;
+        let receipt = device.import(&issued.file.bytes).expect("two signatures");
+        assert!(certified(&world, &device).await);
+        world.take(&receipt).await;
+        let segment = UpdateFile::read(&issued.file.bytes).expect("a file").segments.pop().expect("a segment");
+        assert_eq!(segment.envelope().signatures().len(), 2);
+        // A challenge leads to a rebase that two support keys signed.
+        let challenge = world.issuer.challenge(firm(FIRM)).await.expect("a challenge").0;
+        let taken = world.take(&device.fresh_context(challenge)).await;
+        let rebased = world.issuer.rebase(&taken, "back_1".to_owned(), String::new()).await.expect("a rebase");
+        device.import(&rebased.file.bytes).expect("two signatures");
+        // A second key that people hold elsewhere is no key of ours: nothing is issued with one signature alone.
+        let elsewhere = RoleKey::unlimited(holder(200).public_key());
+        let three = Asked::Change(Change::Threshold { role: Role::Issue, count: 3 });
+        let asked = vec![Asked::Change(Change::Add { role: Role::Issue, entry: elsewhere }), three];
+        rotate(&world, asked, 2).await;
+        assert!(world.issuer.can_issue().await.expect_err("not ready").contains("issue key"));
+        let refused = world.try_issue(&device, "act_2", vec![add(2)]).await.expect_err("too few keys");
+        assert_eq!(code(refused), ErrorCode::Unavailable);
     })
     .await;
 }

@@ -120,3 +120,27 @@ async fn a_license_information_file_leads_to_the_firms_root() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_firm_that_the_archive_knows_is_not_made_again_in_an_emptied_database() {
+    worlds(async |world| {
+        // Nothing was ever issued for it: its root document alone has to be enough.
+        let name = FirmName::new("Quiet").expect("a name");
+        let made = world.issuer.make_vendor(firm(12), &name).await.expect("a firm").0;
+        let emptied = crate::backup::nothing(&world.db).await;
+        let restored = world.elsewhere(emptied.db.clone(), world.archive_db.clone());
+        let refused = restored.issuer.make_vendor(firm(12), &name).await.expect_err("the archive knows it");
+        assert_eq!(refused.problem().code, ErrorCode::ReplayNeeded);
+        assert!(refused.problem().next.contains("lictor vendor replay"));
+        let people = vec![lictor_key_store::MemorySigner::from_seed(&[7; 32])];
+        let people = people.iter().map(lictor_signing::Signer::public_key).collect();
+        let proposed = restored.issuer.propose_first(firm(12), &name, people, 1).await.expect_err("the same");
+        assert_eq!(code(proposed), ErrorCode::ReplayNeeded);
+        restored.issuer.replay(0).await.expect("a replay");
+        let (back, created) = restored.issuer.make_vendor(firm(12), &name).await.expect("the firm");
+        assert_eq!((back, created), (made, false));
+        let (_, created) = restored.issuer.make_vendor(firm(13), &name).await.expect("a new firm");
+        assert!(created);
+    })
+    .await;
+}
