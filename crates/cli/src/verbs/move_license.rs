@@ -30,7 +30,7 @@ Examples:
     --lend-until 2027-03-31
 
 The first moves all seats for good, the second two of them; the third lends one.
-A container that the vendor has never seen is named by its context (--to-context)
+A container that the vendor never saw is named by its context (--to-context)
 instead of its serial.
 
 By files:
