@@ -1,7 +1,7 @@
 //! The token, in terms of names, public keys and signatures.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -59,7 +59,11 @@ pub struct Token {
     options: Options,
     loaded: Mutex<Option<(Pkcs11, Slot)>>,
     making: Mutex<()>,
+    seen: Seen,
 }
+
+/// The keys that this process has found on the token so far.
+type Seen = Arc<Mutex<BTreeSet<[u8; 32]>>>;
 
 /// A key of the token.
 pub struct Key {
@@ -75,12 +79,13 @@ pub struct Key {
 pub struct Session {
     inner: Pkcs11Session,
     private: HashMap<[u8; 32], ObjectHandle>,
+    seen: Seen,
 }
 
 impl Token {
     /// The token that the options name.
     pub fn new(options: Options) -> Self {
-        Self { options, loaded: Mutex::default(), making: Mutex::default() }
+        Self { options, loaded: Mutex::default(), making: Mutex::default(), seen: Seen::default() }
     }
 
     /// Opens a session and logs in.
@@ -97,7 +102,7 @@ impl Token {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(Session { inner, private: HashMap::new() })
+        Ok(Session { inner, private: HashMap::new(), seen: Arc::clone(&self.seen) })
     }
 
     fn load(&self) -> Result<(Pkcs11, Slot), Failure> {
@@ -134,8 +139,20 @@ impl Session {
                 break;
             }
         }
+        self.expect_what_was_seen(&keys)?;
         keys.sort_by(|one, other| one.name.cmp(&other.name).then(one.id.cmp(&other.id)));
         Ok(keys)
+    }
+
+    /// A module may show a token that was pulled out as one without keys, and go on so after it was put back.
+    fn expect_what_was_seen(&self, keys: &[Key]) -> Result<(), Failure> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: BTreeSet<[u8; 32]> = keys.iter().map(|key| *key.public.as_bytes()).collect();
+        if keys.len() < MAX_KEYS && !seen.is_subset(&found) {
+            return Err(Failure::broken("keys that were there are gone: the token may have been pulled out"));
+        }
+        seen.extend(found);
+        Ok(())
     }
 
     /// What a public object is, when it is an Ed25519 key that a name fits on.
