@@ -12,6 +12,9 @@ use crate::process::{Program, fill_with};
 use crate::stage::client::unix_channel;
 use crate::stage::vendor::{FIRM, Vendor, add};
 
+/// What it is, the verb, the file, the names of errors that fit, the exit code.
+type Case<'a> = (&'a str, &'a [&'a str], Vec<u8>, &'a [&'a str], i32);
+
 /// Every file of the state but the socket, with its bytes.
 fn picture(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).expect("the folder is read").map(|entry| entry.expect("an entry"));
@@ -58,7 +61,7 @@ async fn bad_files_end_their_verb_with_one_sentence_and_the_exit_code_of_their_k
         file[at] ^= 1;
         file
     };
-    let cases: [(&str, &[&str], Vec<u8>, &[&str], i32); 12] = [
+    let cases: [Case; 12] = [
         ("a context", &["server", "import"], context.clone(), &["file_damaged"], 7),
         ("information", &["server", "import"], vendor.lif(), &["file_damaged"], 7),
         ("an update", &["server", "create-container", "--lif"], update.clone(), &["file_damaged"], 7),

@@ -132,7 +132,7 @@ async fn a_firm_that_the_archive_knows_is_not_made_again_in_an_emptied_database(
         let refused = restored.issuer.make_vendor(firm(12), &name).await.expect_err("the archive knows it");
         assert_eq!(refused.problem().code, ErrorCode::ReplayNeeded);
         assert!(refused.problem().next.contains("lictor vendor replay"));
-        let people = vec![lictor_key_store::MemorySigner::from_seed(&[7; 32])];
+        let people = [lictor_key_store::MemorySigner::from_seed(&[7; 32])];
         let people = people.iter().map(lictor_signing::Signer::public_key).collect();
         let proposed = restored.issuer.propose_first(firm(12), &name, people, 1).await.expect_err("the same");
         assert_eq!(code(proposed), ErrorCode::ReplayNeeded);
