@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn every_verb_has_help_with_an_example() {
-        fn walk(command: &Command, path: &str) {
+        fn walk(command: &Command, path: &str, wide: &mut Vec<String>) {
             for verb in command.get_subcommands() {
                 let path = format!("{path} {}", verb.get_name());
                 assert!(verb.get_about().is_some(), "{path} has no description");
@@ -326,13 +326,15 @@ mod tests {
                     let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
                     assert!(help.contains("Example"), "{path} has no example");
                     // Commands are copied: none may be broken up by a terminal of 80 columns.
-                    let long = help.lines().find(|line| line.chars().count() > 80);
-                    assert_eq!(long, None, "{path} is too wide");
+                    let lines = help.lines().filter(|line| line.chars().count() > 80);
+                    wide.extend(lines.map(|line| format!("{path}: {line}")));
                 }
-                walk(verb, &path);
+                walk(verb, &path, wide);
             }
         }
-        walk(&Program::new(Scope::All).command(), "lictor");
+        let mut wide = Vec::new();
+        walk(&Program::new(Scope::All).command(), "lictor", &mut wide);
+        assert_eq!(wide, Vec::<String>::new());
     }
 
     #[test]

@@ -40,8 +40,8 @@ By files:
   lictor server import old.rau -o old-receipt.rac        # at the old container
   lictor push context old-receipt.rac                    # at the vendor
   lictor push pending SERIAL -o new.rau                  # at the vendor
-CHALLENGE is what the first command prints. Only the old container's receipt lets
-the seats go on; new.rau is for the new container.")]
+CHALLENGE is what the first command prints. Only the old container's receipt
+lets the seats go on; new.rau is for the new container.")]
 pub(crate) struct Move {
     /// The ticket that the license came from; - reads it from stdin
     #[arg(value_name = "TICKET")]

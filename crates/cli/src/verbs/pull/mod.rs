@@ -33,7 +33,7 @@ const MAX_JITTER: Duration = duration::days(1);
 #[command(after_help = "\
 Examples:
   lictor pull
-  lictor pull --jitter 30m                 # not every machine in the same minute
+  lictor pull --jitter 30m              # not every machine in the same minute
 
 In a crontab:
   17 3 * * *  lictor pull --jitter 1h

@@ -56,8 +56,8 @@ Examples:
     --trust example.lif -- ./simulator
 
 As a container's entrypoint:
-  ENTRYPOINT [\"lictor\", \"run\", \"--firm-code\", \"6000010\", \"--product-code\", \"201\", \\
-    \"--trust\", \"/example.lif\", \"--\"]
+  ENTRYPOINT [\"lictor\", \"run\", \"--firm-code\", \"6000010\", \\
+    \"--product-code\", \"201\", \"--trust\", \"/example.lif\", \"--\"]
   CMD [\"/simulator\"]
 
 Exit codes: 120 refused, 125 another failure of its own, 126 CMD cannot be

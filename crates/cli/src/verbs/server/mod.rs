@@ -33,8 +33,8 @@ Examples:
   lictor server context --firm-code 6000010 -o box.rac
   lictor server context --challenge CHALLENGE -o box.rac
 
-CHALLENGE is what `lictor challenge` printed; - reads it from stdin. It makes the
-context provably fresh, which return, move, pull and rebase by files ask for.")]
+CHALLENGE is what `lictor challenge` printed; - reads it from stdin. It makes
+the context provably fresh: return, move, pull and rebase by files ask for that.")]
     Context(transport::Context),
     /// Import an update file: everything new in it, or nothing
     #[command(after_help = "\
