@@ -127,7 +127,8 @@ pub(crate) async fn seen(db: &Database) -> Vec<String> {
 }
 
 pub(crate) async fn wait_for(what: &str, condition: impl AsyncFn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    // The relay waits 30 s for a confirm that does not come before it sends anew; a test has to wait for longer than that.
+    let end = Instant::now() + Duration::from_secs(75);
     while !condition().await {
         assert!(Instant::now() < end, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(20)).await;
