@@ -26,6 +26,8 @@ use crate::{
 };
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How often a consumer looks whether its connection is still there.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for the confirmation of a message.
 const CONFIRM_TIME: Duration = Duration::from_secs(30);
 /// Seconds between heartbeats; a dead peer is noticed after about two.
@@ -115,7 +117,7 @@ impl Rabbit {
 
     async fn publishing_link(&self) -> Result<Link, BrokerError> {
         let link = self.connect().await?;
-        link.channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        in_time(CONNECT_TIME, link.channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(link)
     }
 
@@ -126,16 +128,15 @@ impl Rabbit {
         for event in events {
             // `mandatory`: the broker gives a message back that no queue takes, instead of confirming and dropping it.
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            let sent = channel
-                .basic_publish(
-                    exchange.as_str().into(),
-                    event.r#type.as_str().into(),
-                    options,
-                    &event.encode_to_vec(),
-                    properties_of(event),
-                )
-                .await;
-            match sent {
+            let body = event.encode_to_vec();
+            let sending = channel.basic_publish(
+                exchange.as_str().into(),
+                event.r#type.as_str().into(),
+                options,
+                &body,
+                properties_of(event),
+            );
+            match in_time(CONFIRM_TIME, sending).await {
                 Ok(confirm) => confirms.push(confirm),
                 Err(error) => {
                     broken = Some(error.to_string());
@@ -201,16 +202,11 @@ impl Rabbit {
             () = stop.cancelled() => return Ok(()),
             link = self.connect() => link?,
         };
-        link.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let deliveries = link
-            .channel
-            .basic_consume(
-                self.names.queue(consumer).into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
+        in_time(CONNECT_TIME, link.channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
+        let queue = self.names.queue(consumer);
+        let options = BasicConsumeOptions::default();
+        let consuming = link.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let deliveries = in_time(CONNECT_TIME, consuming).await?;
         tracing::info!(consumer, "consuming");
         let mut deliveries = deliveries.ready_chunks(most);
         loop {
@@ -218,6 +214,7 @@ impl Rabbit {
                 biased;
                 () = stop.cancelled() => break,
                 arrived = deliveries.next() => arrived,
+                () = broken(&link.connection) => return Err(BrokerError::Unreachable(None)),
             };
             match arrived {
                 None => return Err(BrokerError::Unreachable(None)),
@@ -242,7 +239,8 @@ async fn settle(arrived: Vec<Delivery>, handler: &Handler, stop: &CancellationTo
             }
             Err(error) => {
                 tracing::error!(%error, routing_key = delivery.routing_key.as_str(), "a message is no event");
-                delivery.acker.nack(BasicNackOptions { requeue: false, multiple: false }).await?;
+                let dead = BasicNackOptions { requeue: false, multiple: false };
+                in_time(CONFIRM_TIME, delivery.acker.nack(dead)).await?;
             }
         }
     }
@@ -251,12 +249,31 @@ async fn settle(arrived: Vec<Delivery>, handler: &Handler, stop: &CancellationTo
     };
     // "Multiple" is everything up to the last one that has no verdict yet: exactly these.
     let multiple = events.len() > 1;
-    match hand_over(handler, events, stop).await {
-        Verdict::Taken => acker.ack(BasicAckOptions { multiple }).await?,
-        Verdict::Again => acker.nack(BasicNackOptions { requeue: true, multiple }).await?,
-        Verdict::Dead => acker.nack(BasicNackOptions { requeue: false, multiple }).await?,
+    let verdict = hand_over(handler, events, stop).await;
+    let settling = async {
+        match verdict {
+            Verdict::Taken => acker.ack(BasicAckOptions { multiple }).await,
+            Verdict::Again => acker.nack(BasicNackOptions { requeue: true, multiple }).await,
+            Verdict::Dead => acker.nack(BasicNackOptions { requeue: false, multiple }).await,
+        }
     };
+    in_time(CONFIRM_TIME, settling).await?;
     Ok(())
+}
+
+/// Every answer has its time: a connection that breaks at the wrong moment may leave one that never comes.
+async fn in_time<T>(limit: Duration, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(BrokerError::Unreachable(None)),
+    }
+}
+
+/// Waits until the connection is no more. A stream of deliveries does not always end with it.
+async fn broken(connection: &Connection) {
+    while connection.status().connected() {
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
 }
 
 fn properties_of(event: &Event) -> BasicProperties {
