@@ -6,12 +6,11 @@ use lictor_api::event::v1::Event;
 use lictor_storage::{Database, StorageError, inbox};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tracing::Instrument;
 
 use crate::Refused;
 
 /// Events asked for at once.
-const PAGE: u32 = 200;
+const PAGE: u32 = 500;
 
 /// Where a consumer stands in one source.
 #[derive(Debug, Clone)]
@@ -32,44 +31,53 @@ impl Cursor {
         inbox::cursor(&self.db, self.consumer, &self.source).await
     }
 
-    /// Fetches pages after the position and gives each event to `handle` until the source has no more; tells how many
-    /// were given. `handle` must move the cursor with [`inbox::take`].
+    /// Fetches pages after the position and gives each to `handle`, without the events from a hole on; tells how many
+    /// events were given. `handle` must move the cursor, with [`inbox::take`] event by event or with [`inbox::advance`].
     ///
     /// # Errors
-    /// The first refusal of the source or the handler; the position then stands before that event.
+    /// The first refusal of the source or the handler, or a hole; the position then stands before what was refused.
     pub async fn catch_up<F, FetchFut, H, HandleFut>(&self, fetch: &F, handle: &H) -> Result<u64, Refused>
     where
         F: Fn(u64, u32) -> FetchFut,
         FetchFut: Future<Output = Result<Vec<Event>, Status>>,
-        H: Fn(Event) -> HandleFut,
+        H: Fn(Vec<Event>) -> HandleFut,
         HandleFut: Future<Output = Result<(), Refused>>,
     {
         let mut given = 0;
         loop {
             let position = self.position().await?;
-            let page = fetch(position, PAGE).await?;
+            let mut page = fetch(position, PAGE).await?;
             if page.is_empty() {
                 return Ok(given);
             }
-            let mut expected = position;
-            for event in page {
-                expected += 1;
-                if event.sequence != expected || event.source != self.source {
-                    // Never step over a hole: it may be an event that is not shown yet.
-                    return Err(Refused::Later(format!(
-                        "the feed of {} gave number {} of {} where {expected} comes next",
-                        self.source, event.sequence, event.source
-                    )));
+            let hole = self.cut_at_hole(&mut page, position);
+            if !page.is_empty() {
+                given += page.len() as u64;
+                handle(page).await?;
+                if self.position().await? <= position {
+                    return Err(Refused::Later("the handler did not move the cursor".to_owned()));
                 }
-                let span = tracing::info_span!("event", otel.name = %event.r#type, otel.kind = "consumer", event.id = %event.id);
-                lictor_telemetry::set_parent(&span, Some(&event.traceparent));
-                handle(event).instrument(span).await?;
-                given += 1;
             }
-            if self.position().await? <= position {
-                return Err(Refused::Later("the handler did not move the cursor".to_owned()));
+            if let Some(hole) = hole {
+                return Err(hole);
             }
         }
+    }
+
+    /// Leaves out everything from the first event that does not follow on: what is missing may be an event that is not
+    /// shown yet, and it is never stepped over.
+    fn cut_at_hole(&self, page: &mut Vec<Event>, position: u64) -> Option<Refused> {
+        let follows = |(event, expected): &(&Event, u64)| event.sequence == *expected && event.source == self.source;
+        let whole = page.iter().zip(position + 1..).take_while(follows).count();
+        let hole = page.get(whole).map(|event| {
+            let expected = position + 1 + whole as u64;
+            Refused::Later(format!(
+                "the feed of {} gave number {} of {} where {expected} comes next",
+                self.source, event.sequence, event.source
+            ))
+        });
+        page.truncate(whole);
+        hole
     }
 }
 
@@ -87,7 +95,7 @@ pub async fn follow<F, FetchFut, H, HandleFut>(
 where
     F: Fn(u64, u32) -> FetchFut,
     FetchFut: Future<Output = Result<Vec<Event>, Status>>,
-    H: Fn(Event) -> HandleFut,
+    H: Fn(Vec<Event>) -> HandleFut,
     HandleFut: Future<Output = Result<(), Refused>>,
 {
     while !stop.is_cancelled() {

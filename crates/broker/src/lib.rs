@@ -43,7 +43,7 @@
 //!
 //! const ME: &str = "notification-dispatcher";
 //!
-//! // One handler for both ways in. It answers only after its own commit.
+//! // For both ways in. It answers only after its own commit.
 //! async fn take_in(db: Database, clock: SharedClock, event: Event) -> Result<(), Refused> {
 //!     let mut tx = db.begin().await?;
 //!     let taken = Taken { consumer: ME, source: &event.source, event_id: &event.id, sequence: event.sequence };
@@ -54,13 +54,22 @@
 //!     Ok(())
 //! }
 //!
+//! // The feed comes by pages.
+//! async fn take_page(db: Database, clock: SharedClock, page: Vec<Event>) -> Result<(), Refused> {
+//!     for event in page {
+//!         take_in(db.clone(), clock.clone(), event).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
 //! async fn both_ways(broker: Broker, db: Database, clock: SharedClock, stop: CancellationToken) {
-//!     let handler = { let (db, clock) = (db.clone(), clock.clone()); move |event| take_in(db.clone(), clock.clone(), event) };
-//!     let speed = broker.consume(ME, handler.clone(), stop.clone());
+//!     let one = { let (db, clock) = (db.clone(), clock.clone()); move |event| take_in(db.clone(), clock.clone(), event) };
+//!     let speed = broker.consume(ME, one, stop.clone());
 //!     // Reads the source's feed at start and every 5 s, so whatever the broker lost arrives too.
-//!     let cursor = Cursor::new(db, ME, "license-central");
+//!     let cursor = Cursor::new(db.clone(), ME, "license-central");
+//!     let page = move |page| take_page(db.clone(), clock.clone(), page);
 //!     let fetch = |after, limit| async move { let _ = (after, limit); Ok(Vec::new()) }; // EventFeedServiceClient::list_events
-//!     let truth = follow(cursor, Duration::from_secs(5), fetch, handler, stop);
+//!     let truth = follow(cursor, Duration::from_secs(5), fetch, page, stop);
 //!     let _ = tokio::join!(speed, truth);
 //! }
 //! ```

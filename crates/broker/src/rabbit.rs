@@ -159,7 +159,7 @@ impl Rabbit {
         }
         match broken {
             None => Ok(()),
-            // Everything that was sent is confirmed; what broke was never sent.
+            // What broke may have been sent or not: all of it is sent again, and consumers know an event by its id.
             Some(reason) => Err(PublishError { published: 0, reason: format!("broke off: {reason}") }),
         }
     }

@@ -229,11 +229,7 @@ impl Keys {
         let held = self.store.keys().map_err(|error| {
             tracing::warn!(%error, firm, "key store not usable");
             match error {
-                KeyStoreError::Unavailable(_) => {
-                    "the key agent does not answer, or its token is away; next: check that \
-                                                  lictor-key-agent runs and that its token is in its place"
-                        .to_owned()
-                }
+                KeyStoreError::Unavailable(_) => AGENT_AWAY.to_owned(),
                 other => other.to_string(),
             }
         })?;
@@ -274,6 +270,9 @@ impl Keys {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const AGENT_AWAY: &str = "the key agent does not answer, or its token is away; next: check that lictor-key-agent runs and that \
+                          its token is in its place";
 
 /// The keys that are valid at a time, those first that are so longest.
 fn by_length(keys: &[RoleKey], at: Timestamp) -> Vec<&RoleKey> {

@@ -9,5 +9,6 @@ pub mod programs;
 pub mod receiver;
 pub mod servers;
 pub mod softhsm;
+pub mod statements;
 pub mod vendor;
 pub mod wait;

@@ -10,7 +10,7 @@ use std::{
 
 use crate::installation::{
     DISPATCHER, NOW, SEEN, SOURCE, Wire, amqp_url, announce_order, clean, confirmed, depth, private_prefix, rabbit,
-    seen, take_in, wait_for,
+    seen, take_in, take_page, wait_for,
 };
 use lictor_api::event::v1::{Event, ListEventsRequest};
 use lictor_broker::{Broker, BrokerError, Cursor, Refused, follow, list_events, relay, topology::Names};
@@ -58,7 +58,7 @@ impl Pair {
             let cursor = Cursor::new(db.clone(), DISPATCHER, SOURCE);
             let fetch = move |after, limit| feed(source.clone(), after, limit);
             let Ok(()) =
-                follow(cursor, Duration::from_millis(100), fetch, move |event| take_in(db.clone(), event), stop).await;
+                follow(cursor, Duration::from_millis(100), fetch, move |page| take_page(db.clone(), page), stop).await;
         }));
     }
 

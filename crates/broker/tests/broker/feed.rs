@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::installation::{DISPATCHER, SEEN, SOURCE, announce_order, confirmed, seen, take_in};
+use crate::installation::{DISPATCHER, SEEN, SOURCE, announce_order, confirmed, seen, take_in, take_page};
 use lictor_api::event::v1::{Event, ListEventsRequest};
 use lictor_broker::{Cursor, Refused, list_events};
 use lictor_storage::{Database, testing::for_each_engine};
@@ -38,7 +38,7 @@ async fn feed_gives_pages_in_order_without_any_relay() {
 #[tokio::test]
 async fn catching_up_takes_every_event_once_and_stands_at_the_end() {
     for_each_engine(SEEN, async |db| {
-        for number in 1..=450 {
+        for number in 1..=1_200 {
             announce_order(&db, "ord_1", number).await;
         }
         let cursor = Cursor::new(db.clone(), DISPATCHER, SOURCE);
@@ -52,11 +52,11 @@ async fn catching_up_takes_every_event_once_and_stands_at_the_end() {
                     .map_err(|e| Status::internal(e.to_string()))
             }
         };
-        let handle = |event| take_in(db.clone(), event);
-        assert_eq!(cursor.catch_up(&fetch, &handle).await.expect("caught up"), 450);
+        let handle = |page| take_page(db.clone(), page);
+        assert_eq!(cursor.catch_up(&fetch, &handle).await.expect("caught up"), 1_200);
         assert_eq!(cursor.catch_up(&fetch, &handle).await.expect("caught up"), 0);
-        assert_eq!(cursor.position().await.expect("position"), 450);
-        assert_eq!(seen(&db).await.len(), 450);
+        assert_eq!(cursor.position().await.expect("position"), 1_200);
+        assert_eq!(seen(&db).await.len(), 1_200);
     })
     .await;
 }
@@ -72,7 +72,7 @@ async fn hole_in_a_feed_is_never_stepped_over() {
                 async move { Ok::<_, Status>(rest) }
             };
             // On the second and third round the first event is known already.
-            let outcome = cursor.catch_up(&fetch, &|event| take_in(db.clone(), event)).await;
+            let outcome = cursor.catch_up(&fetch, &|page| take_page(db.clone(), page)).await;
             let position = cursor.position().await.expect("position");
             assert_eq!(position, 1);
             assert!(outcome.is_err() || feed[1].sequence == 1);
@@ -87,13 +87,16 @@ async fn refused_event_is_offered_again_until_it_is_taken() {
         let cursor = Cursor::new(db.clone(), DISPATCHER, SOURCE);
         let fetch = |after, _| async move { Ok::<_, Status>((after + 1..=3).map(confirmed).collect::<Vec<_>>()) };
         let tries = Arc::new(AtomicUsize::new(0));
-        let handle = |event: Event| {
+        let handle = |page: Vec<Event>| {
             let (db, tries) = (db.clone(), Arc::clone(&tries));
             async move {
-                if event.sequence == 2 && tries.fetch_add(1, Ordering::SeqCst) < 2 {
-                    return Err(Refused::Poison("not this one".to_owned()));
+                for event in page {
+                    if event.sequence == 2 && tries.fetch_add(1, Ordering::SeqCst) < 2 {
+                        return Err(Refused::Poison("not this one".to_owned()));
+                    }
+                    take_in(db.clone(), event).await?;
                 }
-                take_in(db, event).await
+                Ok(())
             }
         };
         for _ in 0..2 {

@@ -111,6 +111,14 @@ pub(crate) async fn take_in(db: Database, event: Event) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The same for a page of a feed.
+pub(crate) async fn take_page(db: Database, page: Vec<Event>) -> Result<(), Refused> {
+    for event in page {
+        take_in(db.clone(), event).await?;
+    }
+    Ok(())
+}
+
 /// Table of [`take_in`].
 pub(crate) static SEEN: &[lictor_storage::Migration] = &[lictor_storage::Migration {
     name: "0001_seen",

@@ -8,7 +8,7 @@ use lictor_broker::Announcement;
 use lictor_clock::Timestamp;
 use lictor_licensing::id::EventId;
 
-pub use proof::{catch_up, follow_updates, take_in};
+pub use proof::{follow_updates, take_in, take_page};
 
 use crate::{
     domain::{saga::Saga, state::State},

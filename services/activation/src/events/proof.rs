@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lictor_api::event::v1::{Event, event::Data};
-use lictor_broker::{Broker, Cursor, Refused};
+use lictor_broker::{Broker, Cursor, Refused, follow};
 use lictor_clock::SharedClock;
 use lictor_licensing::id::ActivationId;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,6 @@ use crate::{saga::Runner, store::ReadThrough};
 
 /// How often the feed is read; the broker is faster.
 const FEED_PAUSE: Duration = Duration::from_secs(2);
-/// Events of one page.
-const PAGE: u32 = 500;
 
 /// What an event proves: references of others than this service's sagas are none of its ids.
 fn proven(event: &Event) -> Vec<ActivationId> {
@@ -40,38 +38,21 @@ pub async fn take_in(runner: Runner, clock: SharedClock, event: Event) -> Result
     Ok(())
 }
 
-/// Reads the generator's feed from where this service stands to its end; tells how many events came.
+/// Takes a page of the feed in, and that it was read: what it proves becomes due, and license-central hears of blocks.
 ///
 /// # Errors
-/// When the generator or the store does not answer, or an event is missing in between.
-pub async fn catch_up(runner: &Runner, clock: &SharedClock) -> Result<u64, Refused> {
-    let mut position = Cursor::new(runner.store().db().clone(), SOURCE, UPDATE_SOURCE).position().await?;
-    let mut read = 0;
-    loop {
-        let page = runner.peers().update_events(position, PAGE).await?;
-        let Some(last) = page.last().map(|event| event.sequence) else {
-            return Ok(read);
-        };
-        for (event, expected) in page.iter().zip(position + 1..) {
-            if event.sequence != expected || event.source != UPDATE_SOURCE {
-                // Never step over a hole: it may be an event that is not shown yet.
-                return Err(Refused::Later(format!(
-                    "the feed gave number {} of {} where {expected} comes next",
-                    event.sequence, event.source
-                )));
-            }
-        }
-        for event in &page {
-            super::block::tell(runner, event).await?;
-        }
-        let activations: Vec<ActivationId> = page.iter().flat_map(proven).collect();
-        let through = ReadThrough { consumer: SOURCE, source: UPDATE_SOURCE, sequence: last };
-        if runner.store().take_page(&activations, through, clock.now()).await? {
-            runner.nudge();
-        }
-        read += page.len() as u64;
-        position = last;
+/// When the store or license-central does not answer: the page is read again then.
+pub async fn take_page(runner: Runner, clock: SharedClock, page: Vec<Event>) -> Result<(), Refused> {
+    let Some(last) = page.last() else { return Ok(()) };
+    for event in &page {
+        super::block::tell(&runner, event).await?;
     }
+    let activations: Vec<ActivationId> = page.iter().flat_map(proven).collect();
+    let read = ReadThrough { consumer: SOURCE, source: UPDATE_SOURCE, sequence: last.sequence };
+    if runner.store().take_page(&activations, read, clock.now()).await? {
+        runner.nudge();
+    }
+    Ok(())
 }
 
 /// Follows the generator's events both ways until `stop`.
@@ -84,25 +65,20 @@ pub async fn follow_updates(
     clock: SharedClock,
     stop: CancellationToken,
 ) -> Result<(), lictor_broker::BrokerError> {
-    let handler = {
+    let one = {
         let (runner, clock) = (runner.clone(), clock.clone());
-        move |event: Event| take_in(runner.clone(), clock.clone(), event)
+        move |event| take_in(runner.clone(), clock.clone(), event)
     };
-    let truth = async {
-        while !stop.is_cancelled() {
-            let caught = tokio::select! {
-                () = stop.cancelled() => return,
-                caught = catch_up(&runner, &clock) => caught,
-            };
-            if let Err(refused) = caught {
-                tracing::warn!(reason = %refused, "the generator's feed cannot be read to its end");
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(FEED_PAUSE) => {}
-            }
+    let cursor = Cursor::new(runner.store().db().clone(), SOURCE, UPDATE_SOURCE);
+    let fetch = {
+        let peers = runner.peers().clone();
+        move |after, limit| {
+            let peers = peers.clone();
+            async move { peers.update_events(after, limit).await }
         }
     };
-    let (speed, ()) = tokio::join!(broker.consume(SOURCE, handler, stop.clone()), truth);
+    let page = move |page| take_page(runner.clone(), clock.clone(), page);
+    let truth = follow(cursor, FEED_PAUSE, fetch, page, stop.clone());
+    let (speed, Ok(())) = tokio::join!(broker.consume(SOURCE, one, stop), truth);
     speed
 }

@@ -1,6 +1,6 @@
 //! One process of the activation service, and everything that customers and staff call on it.
 
-use lictor_activation::{events::take_in, saga::Runner};
+use lictor_activation::{events::take_page, saga::Runner};
 use lictor_api::{
     activation::v1::{
         ActivateRequest, ActivateResponse, Activation, CreateChallengeRequest, CreatePushRequest, CreatePushResponse,
@@ -236,9 +236,8 @@ impl Front {
 
     /// Reads the generator's feed and carries on what became due.
     pub(crate) async fn take_proofs(&self) {
-        for event in self.runner.peers().update_events(0, 1_000).await.expect("the feed") {
-            take_in(self.runner.clone(), self.clock.shared(), event).await.expect("taken in");
-        }
+        let events = self.runner.peers().update_events(0, 1_000).await.expect("the feed");
+        take_page(self.runner.clone(), self.clock.shared(), events).await.expect("taken in");
         self.resume().await;
     }
 

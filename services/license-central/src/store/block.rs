@@ -76,8 +76,8 @@ impl Store {
 /// Refuses plans that would put something into a blocked container, or wait for its word.
 pub(super) async fn refuse(tx: &mut Tx, firm: FirmCode, request: &PlanRequest) -> Result<(), Failure> {
     let target = match &request.purpose {
-        // The vendor's own withdrawals are still issued. Seats that arrive are refused by the issuer, and are lost with
-        // their container then.
+        // The vendor's own withdrawals are still issued. For seats that arrive activation looks before it plans: they have
+        // left one container already, so they have to be sent elsewhere, not refused.
         Purpose::Withdraw { .. } | Purpose::Activate { ticket: None, .. } | Purpose::Arrive { .. } => return Ok(()),
         Purpose::Depart(departure) => departure.target.as_ref(),
         _ => None,

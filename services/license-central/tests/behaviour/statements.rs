@@ -1,42 +1,11 @@
 //! How much the database has to do for one activation. PostgreSQL's driver tells its statements in the thread that waits,
 //! so they can be counted there.
 
-use std::{cell::Cell, sync::Once};
-
 use lictor_clock::Clock as _;
 use lictor_storage::Dialect;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt as _},
-};
+use lictor_test_support::statements::{counted, listen};
 
 use crate::world::{on_each_engine, take};
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Statements;
-
-impl<S: Subscriber> Layer<S> for Statements {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "sqlx::query" {
-            COUNT.set(COUNT.get() + 1);
-        }
-    }
-}
-
-/// Counts from now on, in every thread for itself. For the whole process: a listener of one thread is not told of what
-/// another thread came across first.
-fn listen() {
-    static LISTENING: Once = Once::new();
-    LISTENING.call_once(|| {
-        let listener = tracing_subscriber::registry().with(Statements);
-        tracing::subscriber::set_global_default(listener).expect("nobody else listens");
-    });
-    COUNT.take();
-}
 
 #[tokio::test]
 async fn an_activation_costs_few_statements() {
@@ -49,13 +18,13 @@ async fn an_activation_costs_few_statements() {
         listen();
         let activation = world.activation();
         world.plan(activation, 'b', take(&license, 0)).await.expect("planned");
-        let planning = COUNT.take();
+        let planning = counted();
         world.store.keep(activation, world.clock.now()).await.expect("kept");
-        let keeping = COUNT.take();
+        let keeping = counted();
         world.store.commit(activation, 1, &world.moment()).await.expect("committed");
-        let committing = COUNT.take();
+        let committing = counted();
         world.store.confirm(activation, &world.moment()).await.expect("confirmed");
-        let confirming = COUNT.take();
+        let confirming = counted();
         eprintln!("statements: {planning} to plan, {keeping} to keep, {committing} to commit, {confirming} to confirm");
         assert!((4..=10).contains(&planning), "{planning} statements to plan");
         assert!((1..=3).contains(&keeping), "{keeping} statements to keep");

@@ -182,13 +182,9 @@ pub(super) async fn put(
             Cell::from(now.as_micros()),
         ]);
     }
-    let query = given.query(
-        "INSERT INTO archived_segment (container_id, firm_code, epoch, k, from_k, prev_head, follows, head, \
-         state_digest, reference, request_hash, purpose, envelope, operations, file_from, file_root, root_through, \
-         summary, reserved_at, archived_at) SELECT container_id, firm_code, epoch, k, from_k, prev_head, follows, head, \
-         state_digest, reference, request_hash, purpose, envelope, operations, file_from, file_root, root_through, \
-         summary, reserved_at, archived_at FROM given WHERE TRUE ON CONFLICT DO NOTHING \
-         RETURNING container_id, firm_code, epoch, k",
+    let query = given.insert_into(
+        "archived_segment",
+        "WHERE TRUE ON CONFLICT DO NOTHING RETURNING container_id, firm_code, epoch, k",
     );
     let rows = match db.dialect() {
         // One statement is a transaction of its own.

@@ -4,6 +4,7 @@
 use lictor_clock::{SharedClock, Timestamp};
 use lictor_storage::{Database, StorageError, Tx, retry};
 
+use super::waves::waves;
 use crate::{
     domain::{record::Record, segment::Purpose},
     events::{self, Fact, Happening},
@@ -41,18 +42,9 @@ impl Marker {
 }
 
 async fn mark_all(db: &Database, clock: &SharedClock, issues: Vec<Issue>) -> Vec<Result<bool, Failure>> {
-    // One statement moves a chain once, so a second segment of the same chain goes into the next wave.
-    let mut waves: Vec<Vec<usize>> = Vec::new();
-    for (place, issue) in issues.iter().enumerate() {
-        let free =
-            waves.iter().position(|wave| wave.iter().all(|other| issues[*other].segment.key != issue.segment.key));
-        match free {
-            Some(wave) => waves[wave].push(place),
-            None => waves.push(vec![place]),
-        }
-    }
     let mut answers: Vec<Result<bool, Failure>> = issues.iter().map(|_| Ok(false)).collect();
-    for wave in waves {
+    // One statement moves a chain once, so a second segment of the same chain goes into the next wave.
+    for wave in waves(issues.iter().map(|issue| (issue.segment.key, &issue.segment.reference[..]))) {
         let crowd: Vec<_> = wave.iter().map(|place| issues[*place].clone()).collect();
         match transact(db, clock, &crowd).await {
             Ok(marked) => {

@@ -26,6 +26,7 @@ mod reserve;
 mod resign;
 mod root;
 mod time;
+mod waves;
 
 use std::{ops::ControlFlow, sync::Arc};
 

@@ -88,12 +88,9 @@ pub async fn reserve(tx: &mut Tx, segments: &[&Segment]) -> Result<BTreeSet<Chai
     }
     // In the order of their references, so that two crowds with the same ones never wait for each other in a circle.
     let rows = given
-        .query(
-            "INSERT INTO segment (container_id, firm_code, epoch, k, from_k, prev_head, follows, head, state_digest, \
-             reference, request_hash, purpose, payload, operations, file_from, file_root, summary, state, reserved_at) \
-             SELECT container_id, firm_code, epoch, k, from_k, prev_head, follows, head, state_digest, \
-             reference, request_hash, purpose, payload, operations, file_from, file_root, summary, state, reserved_at \
-             FROM given WHERE NOT EXISTS (SELECT 1 FROM refused_reference WHERE refused_reference.firm_code = \
+        .insert_into(
+            "segment",
+            "WHERE NOT EXISTS (SELECT 1 FROM refused_reference WHERE refused_reference.firm_code = \
              given.firm_code AND refused_reference.reference = given.reference) ORDER BY firm_code, reference \
              ON CONFLICT (firm_code, reference) DO NOTHING RETURNING container_id, firm_code",
         )

@@ -95,10 +95,20 @@ impl Given {
         self.rows.push(row);
     }
 
+    /// The statement that inserts all rows into a table whose columns are called alike; `after` follows `FROM given`.
+    pub fn insert_into(self, table: &'static str, after: &str) -> Query<'static, Any, AnyArguments> {
+        let names = self.names();
+        self.query(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM given {after}"))
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
+        names.join(", ")
+    }
+
     /// The statement that comes after `WITH given (…) AS (…)`, with all values bound. Call it with one row at least.
     pub fn query(self, after: &str) -> Query<'static, Any, AnyArguments> {
-        let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
-        let mut statement = format!("WITH given ({}) AS (", names.join(", "));
+        let mut statement = format!("WITH given ({}) AS (", self.names());
         match self.dialect {
             Dialect::Postgres => {
                 statement.push_str("SELECT * FROM unnest(");

@@ -34,8 +34,8 @@ pub struct NextEvent {
 }
 
 /// Counts each segment as issued that is the next one of its chain, and tells which ones these were: nothing for those
-/// that another run counted before, or that an earlier one is still on its way for. At most one per chain, in the order of
-/// the chains' keys, so that crowds of two processes never wait for each other in a circle.
+/// that another run counted before, or that an earlier one is still on its way for. At most one per chain. Crowds of two
+/// processes may wait for each other in a circle here; the database then ends one, which is tried again.
 pub async fn mark(tx: &mut Tx, issues: &[Issue], now: Timestamp) -> Result<Vec<Option<NextEvent>>, StorageError> {
     const COLUMNS: &[(&str, Kind)] = &[
         ("container_id", Kind::Text),
@@ -94,13 +94,7 @@ async fn keep(tx: &mut Tx, issues: &[&Issue], now: Timestamp) -> Result<(), Stor
         let [container, firm, epoch, k] = place_cells(&issue.segment)?;
         given.push(vec![container, firm, epoch, k, Cell::from(&issue.envelope[..]), Cell::from(now.as_micros())]);
     }
-    given
-        .query(
-            "INSERT INTO segment_envelope (container_id, firm_code, epoch, k, envelope, stored_at) \
-             SELECT container_id, firm_code, epoch, k, envelope, stored_at FROM given",
-        )
-        .execute(tx.conn())
-        .await?;
+    given.insert_into("segment_envelope", "").execute(tx.conn()).await?;
     Ok(())
 }
 

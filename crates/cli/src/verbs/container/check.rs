@@ -81,7 +81,10 @@ pub(super) async fn check(verb: Check, environment: &Environment) -> Outcome {
         }
     }
     let differs = !rows.is_empty();
-    let none = format!("{looked_at} containers hold what license-central believes");
+    let none = match looked_at {
+        1 => "the container holds what license-central believes".to_owned(),
+        number => format!("all {number} containers hold what license-central believes"),
+    };
     environment.out.many(&objects, &["container", "license", "issued", "believed", "meaning"], rows, &none);
     // A script has to see it without reading.
     if differs { Err(Failure::Told(ErrorCode::Conflict.exit_code())) } else { Ok(()) }
