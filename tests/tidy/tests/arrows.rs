@@ -9,7 +9,7 @@ use lictor_tests_tidy::{packages, root, sources};
 const LAYERS: &[&[&str]] = &[
     &["lictor-clock"],
     &["lictor-signing", "lictor-licensing"],
-    &["lictor-license-file", "lictor-key-store"],
+    &["lictor-license-file", "lictor-key-store", "lictor-binding"],
     // The agent is no part of the static programs, but holds keys: it may know the two crates below it and no more.
     &["lictor-api", "lictor-telemetry", "lictor-key-agent"],
     &["lictor-runtime"],
@@ -65,13 +65,13 @@ fn pure_crates_know_no_outside_world() {
         "tracing",
     ];
     for package in packages() {
-        if ["lictor-licensing", "lictor-license-file", "lictor-signing"].contains(&package.name.as_str()) {
+        if ["lictor-licensing", "lictor-license-file", "lictor-signing", "lictor-binding"].contains(&package.name.as_str()) {
             let found: Vec<_> = package.dependencies.iter().filter(|name| OUTSIDE.contains(&name.as_str())).collect();
             assert!(found.is_empty(), "{} must stay pure, but uses {found:?}", package.name);
         }
     }
     for source in sources(&[".rs"]) {
-        let pure = ["crates/licensing/src/", "crates/license-file/src/", "crates/signing/src/"];
+        let pure = ["crates/licensing/src/", "crates/license-file/src/", "crates/signing/src/", "crates/binding/src/"];
         if pure.iter().any(|folder| source.path.starts_with(folder)) {
             for word in ["std::fs", "std::net", "std::env", "std::thread", "SystemTime::", "Instant::"] {
                 assert!(!source.without_tests().contains(word), "{} must stay pure, but says {word}", source.path);
@@ -90,6 +90,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing-opentelemetry", &["lictor-telemetry"]),
     ("jsonwebtoken", &["lictor-auth"]),
     ("hpke", &["lictor-license-file"]),
+    ("blahaj", &["lictor-binding"]),
+    ("seccompiler", &["lictor-license-server"]),
     // Licences are signed and verified in the first two; the third writes keys of tokens in the form that others read.
     ("ed25519-dalek", &["lictor-signing", "lictor-key-store", "lictor-auth"]),
 ];

@@ -1,0 +1,6 @@
+//! Behaviour of seals.
+
+mod bytes;
+mod drift;
+mod opening;
+mod surroundings;
