@@ -15,6 +15,7 @@ mod envelope;
 mod error;
 mod grant;
 mod key;
+mod program;
 mod role;
 mod root;
 mod signer;
@@ -26,6 +27,7 @@ pub use envelope::{Envelope, MAX_SIGNATURES, PayloadType, SignedPayload, pre_aut
 pub use error::{KeyError, RootError, VerifyError};
 pub use grant::{CHANNEL_BINDING_BYTES, CHANNEL_LABEL, GrantStatement, client_proof_message, server_proof_message};
 pub use key::{KeyId, PublicKey, Signature};
+pub use program::{KeyChoice, MAX_CODE_BYTES, ProgramKeys, SECRETS, program_signature_message};
 pub use role::Role;
 pub use root::{MAX_KEYS_PER_ROLE, MAX_ROOT_BYTES, RoleKey, RoleRule, RootDocument};
 pub use signer::{Signer, SignerError};
