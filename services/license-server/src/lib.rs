@@ -5,6 +5,9 @@
 //! - [`writer`] is the one thread that changes the state: decide, write, sync, answer.
 //! - [`listen`] is how callers come in; `grpc` is what they may ask.
 
+pub mod attestor;
+mod binding;
+pub mod bootstrap;
 pub mod domain;
 mod grpc;
 pub mod listen;
@@ -12,6 +15,7 @@ pub mod metrics;
 pub mod opening;
 pub mod settings;
 pub mod store;
+pub mod surroundings;
 pub mod writer;
 
 use std::io;
@@ -20,12 +24,13 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use lictor_api::server::v1::container_service_server::ContainerServiceServer;
+use lictor_api::server::v1::crypto_service_server::CryptoServiceServer;
 use lictor_api::server::v1::seat_service_server::SeatServiceServer;
+use lictor_api::server::v1::unit_service_server::UnitServiceServer;
 use lictor_clock::SharedClock;
 use lictor_license_file::RuntimeVersion;
 use lictor_license_file::device::DeviceProfile;
 use lictor_licensing::access::Station;
-use lictor_licensing::binding::ContainerKind;
 use lictor_runtime::{Addresses, Frame, Lifecycle, Running, StartError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,14 +38,16 @@ use tonic::transport::Server;
 
 pub use settings::Settings;
 
+use binding::Beside;
 use domain::ask::Moment;
 use domain::keeper::Keeper;
-use grpc::{ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Identity, Seats};
+use grpc::{ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Crypto, Identity, Seats, Units};
 use metrics::Metrics;
 use opening::OpenError;
 use store::folder::{self, FolderError, FolderLock};
-use store::keys::Secrets;
+use store::keys::{KeysError, Secrets};
 use store::{Disk, FolderDisk, StoreError};
+use surroundings::Surroundings;
 use writer::Ledger;
 
 /// The version of this program.
@@ -88,10 +95,13 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
 /// # Errors
 /// One sentence with the next step: a port or the folder is taken, the state is damaged, a setting is wrong.
 pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<LicenseServer, StartError> {
+    settings.bootstrap.check()?;
+    let beside = Beside::start(&settings)?;
     let frame = Frame::bind("license-server", &settings.listen).await?;
     let lock = folder::lock(&settings.state_dir, clock.now()).map_err(folder_problem)?;
     let metrics = Metrics::new(frame.metrics());
-    let opened = open(&settings, &clock, &metrics).await?;
+    let here = beside.look(&settings, &clock).await?;
+    let opened = open(&settings, &here, &clock, &metrics).await?;
     let (secrets, parts, instance) = opened;
     let lifecycle = frame.lifecycle().clone();
     let failing = lifecycle.clone();
@@ -100,6 +110,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let identity = Arc::new(Identity {
         lease: secrets.lease.clone(),
         container_id: secrets.container_id().0,
+        kind: here.kind,
         version: VERSION.to_owned(),
         instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
         host: station_of_host(),
@@ -110,6 +121,10 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     });
     identity.refresh(&ledger).await.map_err(StartError::unreachable)?;
     ledger.change(|writer, _| writer.started()).await.map_err(StartError::unreachable)?;
+    // After this start counts as done: what is imported here is on probation until the next one, as any import is.
+    settings.bootstrap.import(&ledger).await?;
+    identity.refresh(&ledger).await.map_err(StartError::unreachable)?;
+    let peers = beside.peers(&clock);
     let remarks = ledger.clone();
     frame.readiness().remark("remark", move || remark(remarks.clone()));
     let readiness = ledger.clone();
@@ -117,12 +132,16 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let tls = listen::server_config(&secrets)?;
     let socket = settings.socket_path();
     let unix = listen::bind_unix(&socket)?;
+    beside.confine(&settings)?;
+    let guard = beside.attend(&settings, here, &secrets, &ledger, peers.clone(), &lifecycle);
+    frame.readiness().remark("binding", move || std::future::ready(guard.remark()));
     let (tcp, running) = frame.serve_http_only();
 
     let (sender, incoming) = mpsc::channel(ACCEPTED_WAITING);
     let places = Arc::new(Semaphore::new(listen::MAX_CONNECTIONS));
     let local = listen::local_networks(&settings.local_subnets).into();
-    let accepting_tcp = listen::accept_tcp(tcp, tls, local, Arc::clone(&places), metrics.clone(), sender.clone());
+    let accepting_tcp =
+        listen::accept_tcp(tcp, tls, local, peers, Arc::clone(&places), metrics.clone(), sender.clone());
     let accepting_unix = listen::accept_unix(unix, places, metrics, sender);
     until_stop(&lifecycle, "tcp", accepting_tcp);
     until_stop(&lifecycle, "unix socket", accepting_unix);
@@ -146,18 +165,28 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
 type Opened = (Arc<Secrets>, writer::Parts, [u8; 16]);
 
 /// Reads keys and state. Replaying is work for a thread that may block.
-async fn open(settings: &Settings, clock: &SharedClock, metrics: &Metrics) -> Result<Opened, StartError> {
+async fn open(
+    settings: &Settings,
+    here: &Surroundings,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Result<Opened, StartError> {
     let (path, clock, metrics, times) = (settings.state_dir.clone(), clock.clone(), metrics.clone(), settings.times);
+    let here = here.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = || FolderDisk::open(&path).map(|disk| Box::new(disk) as Box<dyn Disk>);
-        let opened = opening::open(&disk).map_err(|error| open_problem(&path, error))?;
+        let opened = opening::open_in(&disk, &here).map_err(|error| open_problem(&path, error))?;
         let opening::Opened { secrets, journal, state, probation, instance } = opened;
         let runtime: RuntimeVersion =
             VERSION.parse().map_err(|error| StartError::failed("this program has no proper version", error))?;
         let version = semver::Version::parse(VERSION)
             .map_err(|error| StartError::failed("this program has no proper version", error))?;
-        let profile =
-            DeviceProfile { keys: secrets.device_keys(), kind: ContainerKind::Folder, virtual_machine: false, runtime };
+        let profile = DeviceProfile {
+            keys: secrets.device_keys(),
+            kind: here.kind,
+            virtual_machine: here.virtual_machine,
+            runtime,
+        };
         let moment = Moment { now: clock.now(), boottime: clock.boottime() };
         let keeper = Keeper::new(state, times, version, moment);
         let parts =
@@ -179,6 +208,8 @@ fn open_problem(path: &std::path::Path, error: OpenError) -> StartError {
         OpenError::Folder(error) => {
             StartError::failed(format!("the state folder {} cannot be opened", path.display()), error)
         }
+        // It says what to do.
+        OpenError::Keys(KeysError::Kept(error)) => StartError::failed(error.to_string(), error),
         OpenError::Keys(error) => {
             StartError::failed(format!("{error}; next: restore the folder {} as a whole", path.display()), error)
         }
@@ -203,7 +234,10 @@ fn station_of_host() -> Station {
 
 async fn check(ledger: Ledger) -> Result<(), String> {
     ledger
-        .read(|keeper, moment| grpc::could_grant(&keeper.state, moment))
+        .read(|keeper, moment| match keeper.suspended() {
+            Some(reason) => Err(reason.to_owned()),
+            None => grpc::could_grant(&keeper.state, moment),
+        })
         .await
         .unwrap_or_else(|problem| Err(problem.message))
 }
@@ -236,6 +270,8 @@ async fn serve(
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .add_service(UnitServiceServer::new(Units(seats.clone())).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
+        .add_service(CryptoServiceServer::new(Crypto(seats.clone())).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(SeatServiceServer::new(seats).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(ContainerServiceServer::new(containers).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
         .serve_with_incoming_shutdown(incoming, lifecycle.soft().cancelled_owned())

@@ -11,6 +11,7 @@ use crate::store::disk::is_full;
 use crate::store::keys::{KeysError, Secrets};
 use crate::store::probation::Probation;
 use crate::store::{Disk, Journal, StoreError};
+use crate::surroundings::Surroundings;
 
 /// A folder that was opened.
 #[derive(Debug)]
@@ -47,15 +48,31 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Opens a folder; `disk` gives a handle of it each time. A start after an import counts as failed until
-/// [`crate::writer::Writer::started`]; after three of them the state from before the import is opened instead.
+/// Opens a plain folder; see [`open_in`].
 ///
 /// # Errors
 /// See [`OpenError`].
 pub fn open(disk: &dyn Fn() -> io::Result<Box<dyn Disk>>) -> Result<Opened, OpenError> {
+    open_in(disk, &Surroundings::folder())
+}
+
+/// Whether a folder holds no state yet.
+///
+/// # Errors
+/// What the disk answers.
+pub fn is_new(disk: &dyn Disk) -> io::Result<bool> {
+    Ok(!disk.list()?.iter().any(|name| name.starts_with("snapshot-")))
+}
+
+/// Opens a folder in its surroundings; `disk` gives a handle of it each time. A start after an import counts as failed until
+/// [`crate::writer::Writer::started`]; after three of them the state from before the import is opened instead.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open_in(disk: &dyn Fn() -> io::Result<Box<dyn Disk>>, here: &Surroundings) -> Result<Opened, OpenError> {
     let folder = disk().map_err(OpenError::Folder)?;
-    let is_new = !folder.list().map_err(OpenError::Folder)?.iter().any(|name| name.starts_with("snapshot-"));
-    let secrets = Arc::new(Secrets::load_or_make(&*folder, is_new)?);
+    let is_new = is_new(&*folder).map_err(OpenError::Folder)?;
+    let secrets = Arc::new(Secrets::load_or_make(&*folder, is_new, here)?);
     let sealer = Sealer::new(&secrets.state_key);
     let mut probation = Probation::load(&*folder, &sealer).map_err(OpenError::Folder)?;
     let instance = random().map_err(OpenError::Folder)?;

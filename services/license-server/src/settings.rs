@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lictor_licensing::binding::ContainerKind;
 use lictor_runtime::{Field, ListenSettings, Reader};
 
+use crate::bootstrap::{Bootstrap, switch};
 use crate::domain::peer::Subnet;
+use crate::surroundings::machine::Root;
 
 /// The port of a licence server.
 pub const PORT: u16 = 22350;
@@ -28,11 +31,22 @@ const LOCAL_SUBNETS: Field = Field::optional(
     "LICTOR_LOCAL_SUBNETS",
     "networks whose peers count as local, such as `172.18.0.0/16,fd00::/64`, beside loopback and, inside a container, the networks that it is attached to",
 );
+const BINDING: Field = Field::with_default(
+    "binding",
+    "LICTOR_BINDING",
+    "folder",
+    "what the container is bound to: `folder` (nothing; for development), `machine` or `volume` (the named volume of a container engine); chosen at the first start for good",
+);
+const ENGINE_SOCKET: Field = Field::optional(
+    "engine_socket",
+    "LICTOR_ENGINE_SOCKET",
+    "Unix socket of the container engine, which vouches for a volume and knows in which container a program runs; `/var/run/docker.sock` when not given and the binding is `volume`, else none",
+);
 const NETWORK_SERVER: Field = Field::with_default(
     "network_server",
     "CM_NETWORK_SERVER",
     "0",
-    "`1` to serve peers of the network too, `0` for local ones only",
+    "`on` or `1` to serve peers of the network too, `off` or `0` for local ones only",
 );
 const STATION: Field = Field::with_default(
     "station",
@@ -124,7 +138,24 @@ pub struct Settings {
     pub station: StationRule,
     /// How long sessions live without contact.
     pub times: SessionTimes,
+    /// What the environment of an image asks of the start.
+    pub bootstrap: Bootstrap,
+    /// What the container is bound to.
+    pub binding: ContainerKind,
+    /// The container engine's socket, when it was named.
+    pub engine_socket: Option<PathBuf>,
+    /// The program whose entry point is the attestor; the own one when not given.
+    pub attestor_program: Option<PathBuf>,
+    /// Whether this process gives up what it does not need once it is up. Not for processes that do other things as well.
+    pub confine: bool,
+    /// Where the machine shows itself; `/` outside of tests.
+    pub host_root: Root,
 }
+
+/// The kinds that this program keeps.
+const KINDS: [ContainerKind; 3] = [ContainerKind::Folder, ContainerKind::Machine, ContainerKind::Volume];
+/// Where Docker listens.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 impl Settings {
     /// Reads all settings.
@@ -143,15 +174,23 @@ impl Settings {
             }
         });
         let local_subnets = local_subnets.collect();
-        let network_server = match reader.text(&NETWORK_SERVER).as_str() {
-            "1" | "true" => true,
-            "0" | "false" => false,
-            _ => {
-                reader.mistake(&NETWORK_SERVER, "must be 0 or 1");
-                false
-            }
-        };
+        let network_server = reader.text(&NETWORK_SERVER);
+        let network_server = switch(&network_server).unwrap_or_else(|| {
+            reader.mistake(&NETWORK_SERVER, "must be on or off, or 1 or 0");
+            false
+        });
+        let binding = reader.text(&BINDING);
+        let binding = KINDS.into_iter().find(|kind| kind.to_string() == binding).unwrap_or_else(|| {
+            reader.mistake(&BINDING, "must be folder, machine or volume");
+            ContainerKind::Folder
+        });
         Self {
+            bootstrap: Bootstrap::read(reader),
+            binding,
+            engine_socket: reader.optional_path(&ENGINE_SOCKET),
+            attestor_program: None,
+            confine: false,
+            host_root: Root::default(),
             listen,
             state_dir: reader.path(&STATE_DIR),
             socket: reader.optional_path(&SOCKET),
@@ -173,7 +212,20 @@ impl Settings {
             network_server: false,
             station: StationRule::Host,
             times: SessionTimes::default(),
+            bootstrap: Bootstrap::default(),
+            binding: ContainerKind::Folder,
+            engine_socket: None,
+            attestor_program: None,
+            confine: false,
+            host_root: Root::default(),
         }
+    }
+
+    /// The container engine's socket, when there is to be one.
+    #[must_use]
+    pub fn engine_socket(&self) -> Option<PathBuf> {
+        let usual = (self.binding == ContainerKind::Volume).then(|| PathBuf::from(DOCKER_SOCKET));
+        self.engine_socket.clone().or(usual)
     }
 
     /// Path of the Unix socket.

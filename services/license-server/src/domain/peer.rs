@@ -1,9 +1,23 @@
 //! Who is on the other end, and whether that counts as local.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use lictor_licensing::access::Origin;
+
+/// The container that a peer runs in, by the word of the container engine. Without it nothing about containers is granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerContainer {
+    /// 64 hexadecimal digits; a container that is made anew has another one.
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// Its image, as it was named when the container was started.
+    pub image: String,
+    /// Its labels. Whoever may start containers chooses them.
+    pub labels: BTreeMap<String, String>,
+}
 
 /// A range of addresses, such as `172.18.0.0/16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

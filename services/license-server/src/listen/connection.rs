@@ -9,6 +9,7 @@ use lictor_signing::{CHANNEL_BINDING_BYTES, PublicKey, Signature, client_proof_m
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::MAX_CLIENTS_PER_CONNECTION;
+use crate::domain::peer::PeerContainer;
 use crate::metrics::OpenConnection;
 
 /// Who is on the other end.
@@ -29,13 +30,21 @@ struct Known {
     peer: Peer,
     origin: Origin,
     binding: [u8; CHANNEL_BINDING_BYTES],
+    container: Option<Arc<PeerContainer>>,
     /// Keys whose proof was checked here: one check per connection, however many calls.
     proved: Mutex<HashMap<[u8; 32], PublicKey>>,
 }
 
 impl Channel {
-    pub(super) fn new(peer: Peer, origin: Origin, binding: [u8; CHANNEL_BINDING_BYTES]) -> Self {
-        Self(Arc::new(Known { peer, origin, binding, proved: Mutex::default() }))
+    /// A connection; nobody has proved himself on it yet.
+    #[must_use]
+    pub fn new(
+        peer: Peer,
+        origin: Origin,
+        binding: [u8; CHANNEL_BINDING_BYTES],
+        container: Option<Arc<PeerContainer>>,
+    ) -> Self {
+        Self(Arc::new(Known { peer, origin, binding, container, proved: Mutex::default() }))
     }
 
     /// Who is on the other end.
@@ -44,10 +53,25 @@ impl Channel {
         self.0.peer
     }
 
+    /// The address of the other end; none for the Unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        match self.0.peer {
+            Peer::Unix => None,
+            Peer::Tcp(address) => Some(address.ip().to_canonical()),
+        }
+    }
+
     /// Whether that counts as local.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
+    }
+
+    /// The container that the peer runs in, when the container engine knows it.
+    #[must_use]
+    pub fn container(&self) -> Option<&Arc<PeerContainer>> {
+        self.0.container.as_ref()
     }
 
     /// What proofs on this connection are bound to.

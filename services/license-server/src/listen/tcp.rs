@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use lictor_licensing::access::Origin;
 use lictor_runtime::{StartError, Stream, install_crypto_provider};
 use lictor_signing::{CHANNEL_BINDING_BYTES, CHANNEL_LABEL};
 use rustls::ServerConfig;
@@ -13,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Channel, Connection, Peer, Place};
 use super::{HANDSHAKE_TIME, MAX_HANDSHAKES, PAUSE};
+use crate::attestor::Peers;
 use crate::domain::peer::{Subnet, origin_of};
 use crate::metrics::Metrics;
 use crate::store::keys::Secrets;
@@ -44,6 +46,7 @@ pub(crate) async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     local: Arc<[Subnet]>,
+    peers: Peers,
     places: Arc<Semaphore>,
     metrics: Metrics,
     sender: mpsc::Sender<io::Result<Connection>>,
@@ -62,14 +65,16 @@ pub(crate) async fn accept(
             }
         };
         let origin = origin_of(address.ip(), &local);
-        let (acceptor, sender, metrics) = (acceptor.clone(), sender.clone(), metrics.clone());
+        let (acceptor, sender, metrics, peers) = (acceptor.clone(), sender.clone(), metrics.clone(), peers.clone());
         tokio::spawn(async move {
             let Some((stream, binding)) = shake_hands(&acceptor, stream).await else {
                 metrics.turned_away();
                 return;
             };
             drop(handshake);
-            let channel = Channel::new(Peer::Tcp(address), origin, binding);
+            // An address of the wide network says nothing about the containers of this machine.
+            let container = if origin == Origin::Local { peers.container(address.ip()).await } else { None };
+            let channel = Channel::new(Peer::Tcp(address), origin, binding, container);
             let place = Place::new(place, metrics.connected());
             let connection = Connection::new(Stream::Tls(Box::new(stream)), channel, place);
             // A server that is stopping takes no more.

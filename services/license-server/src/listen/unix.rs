@@ -60,7 +60,7 @@ pub(crate) async fn accept(
             metrics.turned_away();
             continue;
         }
-        let channel = Channel::new(Peer::Unix, Origin::Local, binding);
+        let channel = Channel::new(Peer::Unix, Origin::Local, binding, None);
         let place = Place::new(place, metrics.connected());
         let connection = Connection::new(Stream::Unix(stream), channel, place);
         if sender.send(Ok(connection)).await.is_err() {

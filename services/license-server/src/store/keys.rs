@@ -1,4 +1,5 @@
-//! The secrets of a state folder: made once at the first start, readable by the server's user only, never changed.
+//! The secrets of a state folder: made once at the first start, readable by the server's user only, never changed, and
+//! outside of plain folders sealed to their surroundings.
 
 use std::io;
 
@@ -13,8 +14,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::disk::{Disk, write_whole};
+use super::kept::{self, FILE as KEYS_FILE, KeptError};
+use crate::surroundings::Surroundings;
 
-const KEYS_FILE: &str = "keys";
 const TOKEN_FILE: &str = "admin-token";
 const FINGERPRINT_FILE: &str = "fingerprint";
 const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
@@ -28,6 +30,9 @@ pub enum KeysError {
     /// The file is not what this program wrote.
     #[error("the file keys in the state folder is damaged: {0}")]
     Damaged(&'static str),
+    /// They are kept for other surroundings, or cannot be kept in these.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// No random bytes, or the certificate could not be made.
     #[error("the keys cannot be made: {0}")]
     Make(String),
@@ -47,6 +52,8 @@ pub struct Secrets {
     pub certificate: Vec<u8>,
     /// What administrators show over the network.
     pub admin_token: Zeroizing<String>,
+    /// What is to be known of the surroundings they are sealed to.
+    pub remark: Option<String>,
     lease_seed: Zeroizing<[u8; 32]>,
 }
 
@@ -58,16 +65,25 @@ impl std::fmt::Debug for Secrets {
 
 impl Secrets {
     /// Reads the keys, or makes them in a folder that has none. `is_new` says whether the folder holds no state yet:
-    /// keys that are missing beside state were lost, and new ones would hide that.
+    /// keys that are missing beside state were lost, and new ones would hide that. `here` are the surroundings to which they
+    /// are, or will be, sealed.
     ///
     /// # Errors
     /// See [`KeysError`].
-    pub fn load_or_make(disk: &dyn Disk, is_new: bool) -> Result<Self, KeysError> {
+    pub fn load_or_make(disk: &dyn Disk, is_new: bool, here: &Surroundings) -> Result<Self, KeysError> {
+        let mut remark = None;
         let stored = match disk.read(KEYS_FILE) {
-            Ok(bytes) => cbor::decode(&bytes).map_err(|_| KeysError::Damaged("it cannot be read"))?,
+            Ok(bytes) => {
+                let unlocked = kept::unlock(&bytes, here)?;
+                remark = unlocked.remark;
+                if let Some(renewed) = unlocked.renewed {
+                    write_whole(disk, KEYS_FILE, &renewed)?;
+                }
+                cbor::decode(&unlocked.content).map_err(|_| KeysError::Damaged("it cannot be read"))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
                 let stored = Stored::make()?;
-                write_whole(disk, KEYS_FILE, &Zeroizing::new(cbor::encode(&stored)))?;
+                write_whole(disk, KEYS_FILE, &kept::lock(&Zeroizing::new(cbor::encode(&stored)), here)?)?;
                 stored
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -83,6 +99,7 @@ impl Secrets {
             state_key: stored.state_key.clone(),
             certificate: stored.certificate.clone(),
             admin_token,
+            remark,
             lease_seed: stored.lease.clone(),
         };
         let fingerprint = format!("{}\n", secrets.fingerprint());

@@ -4,9 +4,11 @@ pub mod batch;
 pub mod disk;
 pub mod folder;
 pub mod journal;
+pub mod kept;
 pub mod keys;
 pub mod memory_disk;
 pub mod probation;
+pub mod sighting;
 pub mod snapshot;
 
 pub use disk::{Disk, DiskFile, FolderDisk};

@@ -5,7 +5,7 @@ use lictor_license_file::evidence::Evidence;
 use lictor_license_file::frame::{Frame, SectionType};
 use lictor_license_file::segment::Question;
 use lictor_license_file::{FileError, FileType, lif};
-use lictor_licensing::binding::{Binding, ContainerKind, may_live};
+use lictor_licensing::binding::{ContainerKind, may_live};
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::id::FirmCode;
 use lictor_signing::{RootError, TrustedRoot};
@@ -30,16 +30,23 @@ pub struct Created {
 }
 
 impl Writer {
-    /// Makes the container for the vendor of a licence information file, or adds the vendor to it.
+    /// Makes the container for the vendor of a licence information file, or adds the vendor to it. Its kind is that of this
+    /// server; `kind` only says what is expected.
     ///
     /// # Errors
     /// When the file is refused, forbids this kind of container, or cannot be made durable.
-    pub fn create_container(&mut self, file: &[u8], kind: ContainerKind, moment: Moment) -> Result<Created, Problem> {
-        if kind != ContainerKind::Folder {
+    pub fn create_container(
+        &mut self,
+        file: &[u8],
+        kind: Option<ContainerKind>,
+        moment: Moment,
+    ) -> Result<Created, Problem> {
+        let own = self.profile.kind;
+        if kind.is_some_and(|kind| kind != own) {
             return Err(Problem::new(
                 ErrorCode::Unsupported,
-                format!("this build of the licence server keeps folder containers only, not {kind}"),
-                "leave the kind out, with a licence information file that allows folder",
+                format!("this licence server keeps a container of kind {own}, not {}", kind.unwrap_or(own)),
+                "leave the kind out, or start a licence server with another LICTOR_BINDING on an empty folder",
             ));
         }
         // The vendor is known by the code in the file; whether the file may speak for it is checked right below.
@@ -53,11 +60,12 @@ impl Writer {
             }
             return Ok(self.created(firm_code, false));
         }
-        may_live(opened.information.bindings, kind, false).map_err(|forbidden| {
+        may_live(opened.information.bindings, own, self.profile.virtual_machine).map_err(|forbidden| {
+            let wanted = forbidden.wanted;
             Problem::new(
                 ErrorCode::BindingForbidden,
                 format!("the vendor does not allow this container: {forbidden}"),
-                format!("ask the vendor for a licence information file that allows {}", Binding::Folder),
+                format!("ask the vendor for a licence information file that allows {wanted}"),
             )
         })?;
         if self.keeper.state.firms.len() >= MAX_FIRMS {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_keys;
+mod bound;
 mod clocks;
 mod clones;
 mod containers;
@@ -15,10 +16,14 @@ mod journal;
 mod killed;
 mod lying_clocks;
 mod process;
+mod program_keys;
 mod programs;
 mod quarantine;
 mod rebase;
+mod rules;
 mod seats;
 mod stage;
 mod time;
+mod units;
 mod verbs;
+mod waiting;

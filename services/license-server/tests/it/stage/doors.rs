@@ -7,7 +7,6 @@ use lictor_license_file::segment::Operation;
 use lictor_license_server::store::Disk as _;
 use lictor_license_server::store::memory_disk::{MemoryDisk, Unsynced};
 use lictor_license_server::writer::Ledger;
-use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::error::Problem;
 
 use super::memory::start;
@@ -67,7 +66,7 @@ impl Stage {
     pub(crate) async fn knock(&self, door: Door, file: Vec<u8>) -> Result<(), Problem> {
         let firm = FIRM.try_into().expect("a firm");
         let change = self.ledger.change(move |writer, moment| match door {
-            Door::Create => writer.create_container(&file, ContainerKind::Folder, moment).map(drop),
+            Door::Create => writer.create_container(&file, None, moment).map(drop),
             Door::Import => writer.import(&file, moment).map(drop),
             Door::Time => writer.import_time(firm, &file, moment).map(drop),
         });

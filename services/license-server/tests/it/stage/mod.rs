@@ -2,7 +2,10 @@
 
 pub(crate) mod client;
 pub(crate) mod doors;
+pub(crate) mod engine;
+pub(crate) mod host;
 pub(crate) mod memory;
+pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod vendor;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lictor_clock::Timestamp;
 use lictor_key_store::MemorySigner;
-use lictor_license_file::device::DeviceCounters;
+use lictor_license_file::device::{DeviceCounters, DeviceProfile};
 use lictor_license_file::issue::{Terms, plan, plan_rebase, sign_payload, sign_rebase};
 use lictor_license_file::lif::{self, LicenseInformation};
 use lictor_license_file::modified_context::ModifiedContext;
@@ -194,7 +194,18 @@ impl Vendor {
     }
 
     /// The next update for the container of a context: certifies its lease key first if that is not done yet.
-    pub(crate) fn update(&mut self, context_file: &[u8], mut operations: Vec<Operation>) -> Vec<u8> {
+    pub(crate) fn update(&mut self, context_file: &[u8], operations: Vec<Operation>) -> Vec<u8> {
+        let context = context::read(context_file).expect("a context").context;
+        self.update_believing(context_file, context.profile(), operations)
+    }
+
+    /// The same of a vendor who believes something else of the container than its context says.
+    pub(crate) fn update_believing(
+        &mut self,
+        context_file: &[u8],
+        profile: DeviceProfile,
+        mut operations: Vec<Operation>,
+    ) -> Vec<u8> {
         let context = context::read(context_file).expect("a context").context;
         let id = context.container_id();
         let state =
@@ -204,7 +215,7 @@ impl Vendor {
             operations.insert(0, Operation::CertifyLeaseKey { certificate });
         }
         let terms = self.terms();
-        let planned = plan(&state, &context.profile(), &self.trusted, operations, &terms).expect("planned");
+        let planned = plan(&state, &profile, &self.trusted, operations, &terms).expect("planned");
         let segment = sign_payload(&planned.payload, &[&self.issue]).expect("signed");
         self.states.insert(id.0, planned.predicted);
         update::build(&[], &[segment]).expect("an update")
