@@ -263,6 +263,10 @@ impl Signer for FileSigner {
     fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
         self.inner.sign(message)
     }
+
+    fn blocks(&self) -> bool {
+        self.inner.blocks()
+    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> KeyStoreError + '_ {

@@ -45,6 +45,10 @@ impl Signer for MemorySigner {
     fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
         Ok(Signature::from_bytes(self.key.sign(message).to_bytes()))
     }
+
+    fn blocks(&self) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for MemorySigner {

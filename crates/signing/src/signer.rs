@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{PublicKey, Signature};
 
-/// Holds one private key. A call may block on hardware: async callers use a blocking thread.
+/// Holds one private key. A call may block on hardware, see [`Signer::blocks`].
 pub trait Signer: Send + Sync {
     /// The public half.
     fn public_key(&self) -> PublicKey;
@@ -15,6 +15,12 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// When the key cannot be used now.
     fn sign(&self, message: &[u8]) -> Result<Signature, SignerError>;
+
+    /// Whether a signature may wait for another process or a device: then async callers use a blocking thread. A key in
+    /// memory takes less time than such a thread takes to wake up.
+    fn blocks(&self) -> bool {
+        true
+    }
 }
 
 /// The key cannot sign.

@@ -23,6 +23,16 @@ const ACQUIRE_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between attempts to reach the server at start.
 const START_PAUSE: Duration = Duration::from_millis(300);
 
+/// A connection that rested for longer is asked whether it still lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// Every statement of the services finds its rows by key. PostgreSQL keeps the plan of a statement per connection, and one
+/// that was made while a table was new and small reads the whole table; it would be kept until the table is first analysed,
+/// checks of foreign keys included. So plans that read whole tables are not on offer, nor is compiling them, which their
+/// pretended cost would set off.
+const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+     SET enable_material = off; SET jit = off";
+
 /// How to open a database.
 #[derive(Debug, Clone)]
 pub struct DatabaseOptions {
@@ -74,7 +84,14 @@ impl Database {
         let pool = AnyPoolOptions::new()
             .max_connections(options.max_connections.clamp(1, 100))
             .acquire_timeout(ACQUIRE_DEADLINE)
-            .test_before_acquire(target.dialect == Dialect::Postgres)
+            // The pool asks a connection when it comes back; asking it again before each use would double the questions.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    let fresh = meta.idle_for < TRUSTED_IDLE;
+                    Ok(fresh || connection.ping().await.is_ok())
+                })
+            })
             .after_connect(move |connection, _| {
                 let set_up = set_up.clone();
                 Box::pin(async move {
@@ -213,7 +230,7 @@ impl Target {
         match self.dialect {
             Dialect::Postgres => format!(
                 "SET search_path TO \"{schema}\"; SET lock_timeout = '10s'; SET statement_timeout = '30s'; \
-                 SET idle_in_transaction_session_timeout = '60s'; SET application_name = 'lictor_{schema}'"
+                 SET idle_in_transaction_session_timeout = '60s'; SET application_name = 'lictor_{schema}'; {BY_KEY}"
             ),
             Dialect::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                  PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF"

@@ -3,7 +3,7 @@
 //! 1. [`append`] in the transaction of the change. The aggregate's own version gives `aggregate_sequence`.
 //! 2. [`sequence`] after the commit: one sequencer at a time numbers what is visible, 1, 2, 3 … without gaps. A number
 //!    drawn inside the transaction would become visible out of order, and a cursor would step over the late one.
-//! 3. [`list_events`] answers cursors; [`unpublished`] and [`mark_published_through`] serve the relay to the broker.
+//! 3. [`list_events`] answers cursors; [`has_unpublished`] and [`advance`] serve the relay to the broker.
 //!
 //! Events of one aggregate keep their order: its second event can only be inserted after its first is committed (the
 //! aggregate's row is locked or versioned), so insertion order within an aggregate is the order of the facts.
@@ -133,25 +133,33 @@ pub async fn sequence(db: &Database) -> Result<u64, StorageError> {
         let mut tx = db.begin().await?;
         let lock = tx.dialect().lock_rows("SELECT last_sequence FROM outbox_head WHERE id = 1");
         let last: i64 = sqlx::query(lock).fetch_one(tx.conn()).await?.try_get(0)?;
-        let numbered = sqlx::query(
-            "UPDATE outbox SET sequence = $1 + waiting.place FROM \
-             (SELECT position, ROW_NUMBER() OVER (ORDER BY position) AS place FROM outbox \
-              WHERE sequence IS NULL ORDER BY position LIMIT $2) AS waiting \
-             WHERE outbox.position = waiting.position",
-        )
-        .bind(last)
-        .bind(SEQUENCE_BATCH)
-        .execute(tx.conn())
-        .await?
-        .rows_affected();
-        sqlx::query("UPDATE outbox_head SET last_sequence = $1 WHERE id = 1")
-            .bind(last + to_i64(numbered)?)
-            .execute(tx.conn())
-            .await?;
+        let numbered = number(&mut tx, last).await?;
         tx.commit().await?;
         Ok(numbered)
     })
     .await
+}
+
+/// Numbers what has no number yet, from `last` on, under the lock of `outbox_head`.
+async fn number(tx: &mut Tx, last: i64) -> Result<u64, StorageError> {
+    let numbered = sqlx::query(
+        "UPDATE outbox SET sequence = $1 + waiting.place FROM \
+         (SELECT position, ROW_NUMBER() OVER (ORDER BY position) AS place FROM outbox \
+          WHERE sequence IS NULL ORDER BY position LIMIT $2) AS waiting \
+         WHERE outbox.position = waiting.position",
+    )
+    .bind(last)
+    .bind(SEQUENCE_BATCH)
+    .execute(tx.conn())
+    .await?
+    .rows_affected();
+    if numbered > 0 {
+        sqlx::query("UPDATE outbox_head SET last_sequence = $1 WHERE id = 1")
+            .bind(last + to_i64(numbered)?)
+            .execute(tx.conn())
+            .await?;
+    }
+    Ok(numbered)
 }
 
 /// Events with a number strictly above `after`, oldest first, at most `limit` (1..=1000).
@@ -171,30 +179,44 @@ pub async fn list_events(db: &Database, after: u64, limit: u32) -> Result<Vec<St
     .collect()
 }
 
-/// Numbered events that the broker has not confirmed, oldest first, at most `limit` (1..=1000).
-pub async fn unpublished(db: &Database, limit: u32) -> Result<Vec<StoredEvent>, StorageError> {
-    sqlx::query(
-        "SELECT sequence, id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at FROM outbox \
-         WHERE published_at IS NULL AND sequence IS NOT NULL ORDER BY sequence LIMIT $1",
+/// Whether there are events that the broker has not confirmed, numbered or not. Writes nothing.
+pub async fn has_unpublished(db: &Database) -> Result<bool, StorageError> {
+    let row = sqlx::query(
+        "SELECT CASE WHEN last_sequence > published_through \
+         OR EXISTS (SELECT 1 FROM outbox WHERE sequence IS NULL) THEN 1 ELSE 0 END FROM outbox_head WHERE id = 1",
     )
-    .bind(i64::from(limit.clamp(1, 1_000)))
-    .fetch_all(db.pool())
-    .await?
-    .iter()
-    .map(stored_event)
-    .collect()
+    .fetch_one(db.pool())
+    .await?;
+    Ok(row.try_get::<i32, _>(0)? == 1)
 }
 
-/// Records that everything up to and including `sequence` was confirmed by the broker.
-pub async fn mark_published_through(db: &Database, sequence: u64, now: Timestamp) -> Result<(), StorageError> {
+/// One step of the relay, in one transaction: notes that the broker confirmed everything up to and including `confirmed`
+/// (0 for nothing new), numbers what has no number, and gives what is to be published next, oldest first, at most `limit`
+/// (1..=1000).
+pub async fn advance(db: &Database, confirmed: u64, limit: u32) -> Result<Vec<StoredEvent>, StorageError> {
+    let confirmed = to_i64(confirmed)?;
     crate::retry(|| async {
         let mut tx = db.begin().await?;
-        sqlx::query("UPDATE outbox SET published_at = $1 WHERE sequence <= $2 AND published_at IS NULL")
-            .bind(now.as_micros())
-            .bind(to_i64(sequence)?)
-            .execute(tx.conn())
-            .await?;
-        tx.commit().await
+        // Two relays may overlap for a moment after a lease changed hands: the mark never goes back.
+        let head = sqlx::query(
+            "UPDATE outbox_head SET published_through = CASE WHEN published_through < $1 THEN $1 \
+             ELSE published_through END WHERE id = 1 RETURNING last_sequence, published_through",
+        )
+        .bind(confirmed)
+        .fetch_one(tx.conn())
+        .await?;
+        let through: i64 = head.try_get("published_through")?;
+        number(&mut tx, head.try_get("last_sequence")?).await?;
+        let rows = sqlx::query(
+            "SELECT sequence, id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at FROM outbox \
+             WHERE sequence > $1 ORDER BY sequence LIMIT $2",
+        )
+        .bind(through)
+        .bind(i64::from(limit.clamp(1, 1_000)))
+        .fetch_all(tx.conn())
+        .await?;
+        tx.commit().await?;
+        rows.iter().map(stored_event).collect()
     })
     .await
 }
@@ -207,9 +229,12 @@ pub async fn last_sequence(db: &Database) -> Result<u64, StorageError> {
 
 /// How many committed events the broker has not confirmed, and when the oldest happened: for metrics and alarms.
 pub async fn backlog(db: &Database) -> Result<(u64, Option<Timestamp>), StorageError> {
-    let row = sqlx::query("SELECT COUNT(*), MIN(occurred_at) FROM outbox WHERE published_at IS NULL")
-        .fetch_one(db.pool())
-        .await?;
+    let row = sqlx::query(
+        "SELECT COUNT(*), MIN(occurred_at) FROM outbox WHERE sequence IS NULL \
+         OR sequence > (SELECT published_through FROM outbox_head WHERE id = 1)",
+    )
+    .fetch_one(db.pool())
+    .await?;
     let oldest: Option<i64> = row.try_get(1)?;
     Ok((to_u64(row.try_get(0)?)?, oldest.map(Timestamp::from_micros)))
 }

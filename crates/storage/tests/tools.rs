@@ -133,14 +133,21 @@ async fn published_events_are_not_given_to_the_relay_again() {
         for number in 1..=5 {
             append(&db, &event(&format!("evt_{number}"), "ord_1", number)).await;
         }
-        assert!(outbox::unpublished(&db, 10).await.expect("list").is_empty(), "not before they have a number");
-        outbox::sequence(&db).await.expect("sequence");
+        let numbers = async |confirmed, limit| -> Vec<u64> {
+            let left = outbox::advance(&db, confirmed, limit).await.expect("a step");
+            left.iter().map(|stored| stored.sequence).collect()
+        };
+        assert!(outbox::has_unpublished(&db).await.expect("a look"), "also before they have a number");
+        assert_eq!(numbers(0, 2).await, [1, 2]);
         assert_eq!(outbox::backlog(&db).await.expect("backlog"), (5, Some(NOW)));
-        outbox::mark_published_through(&db, 3, NOW).await.expect("mark");
-        let left: Vec<u64> =
-            outbox::unpublished(&db, 10).await.expect("list").iter().map(|stored| stored.sequence).collect();
-        assert_eq!(left, [4, 5]);
-        assert_eq!(outbox::list_events(&db, 0, 10).await.expect("list").len(), 5, "the feed keeps all");
+        assert_eq!(numbers(3, 10).await, [4, 5]);
+        assert_eq!(outbox::backlog(&db).await.expect("backlog"), (2, Some(NOW)));
+        assert_eq!(numbers(1, 10).await, [4, 5], "a late word of another relay takes nothing back");
+        assert!(numbers(5, 10).await.is_empty() && !outbox::has_unpublished(&db).await.expect("a look"));
+        append(&db, &event("evt_6", "ord_1", 6)).await;
+        assert!(outbox::has_unpublished(&db).await.expect("a look"));
+        assert_eq!(numbers(0, 10).await, [6]);
+        assert_eq!(outbox::list_events(&db, 0, 10).await.expect("list").len(), 6, "the feed keeps all");
         assert!(outbox::list_events(&db, u64::MAX, 10).await.expect("list").is_empty());
     })
     .await;

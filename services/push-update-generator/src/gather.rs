@@ -73,6 +73,8 @@ impl<T: Send + 'static, R: Send + 'static> Shared<T, R> {
 
     async fn run(self: Arc<Self>) {
         loop {
+            // Whoever was woken by the same thing as the first of this crowd is about to come.
+            tokio::task::yield_now().await;
             let (pieces, tell): (Vec<_>, Vec<_>) = {
                 let mut queue = self.lock();
                 let crowd = queue.waiting.len().min(self.at_once);

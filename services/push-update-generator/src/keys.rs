@@ -68,6 +68,12 @@ impl Signers {
     pub fn refs(&self) -> Vec<&dyn Signer> {
         self.0.iter().map(|signer| &**signer).collect()
     }
+
+    /// Whether a signature may wait for another process or a device.
+    #[must_use]
+    pub fn block(&self) -> bool {
+        self.0.iter().any(|signer| signer.blocks())
+    }
 }
 
 /// Signers by their public keys. Cheap to clone.

@@ -1,15 +1,16 @@
-//! What issuing is compared with: PostgreSQL's own benchmark program with commits of one row, and a signature with a seal.
+//! What issuing is compared with: commits of one row through the same driver, and a signature with a seal.
 
-use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use lictor_key_store::MemorySigner;
 use lictor_license_file::seal::{self, SealingKey};
 use lictor_signing::Signer as _;
+use lictor_storage::sqlx::{self, AnyPool, any::AnyPoolOptions};
 use lictor_test_support::programs::Answer;
 use lictor_test_support::servers::postgres_programs;
+use tokio::task::JoinSet;
 
 use crate::figures::cpu_seconds;
 
@@ -28,30 +29,65 @@ pub fn ask(database: &str, statement: &str) -> anyhow::Result<String> {
     Ok(answer.output.trim().to_owned())
 }
 
-/// Commits of a single row per second, with this many connections at work.
+/// Commits of a single row per second, with this many connections at work, through the driver and the pool that the
+/// services use.
 ///
 /// # Errors
-/// `pgbench` is not installed or fails.
-pub fn commits_per_second(database: &str, in_flight: usize, length: Duration) -> anyhow::Result<f64> {
+/// The database refuses.
+pub async fn commits_per_second(database: &str, in_flight: usize, length: Duration) -> anyhow::Result<f64> {
     ask(
         database,
         "create table if not exists bare_row (id bigint generated always as identity primary key, content bytea)",
     )?;
-    let folder = tempfile::tempdir()?;
-    let script = folder.path().join("insert.sql");
-    fs::write(&script, format!("insert into bare_row (content) values (decode(repeat('5a', {ROW_BYTES}), 'hex'));\n"))?;
-    let answer = Answer::of(
-        Command::new(postgres_programs()?.join("pgbench"))
-            .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
-            .arg(format!("--client={in_flight}"))
-            .arg(format!("--time={}", length.as_secs().max(1)))
-            .arg("--file")
-            .arg(&script)
-            .arg(database),
-    )?;
-    ensure!(answer.code == 0, "pgbench: {}", answer.errors);
-    let line = answer.output.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench tells its speed")?;
-    Ok(line.split(' ').next().unwrap_or_default().parse()?)
+    sqlx::any::install_default_drivers();
+    let pool = AnyPoolOptions::new().max_connections(u32::try_from(in_flight)?).connect(database).await?;
+    let insert = async |pool: &AnyPool| {
+        sqlx::query("INSERT INTO bare_row (content) VALUES ($1)").bind(vec![0x5a_u8; ROW_BYTES]).execute(pool).await
+    };
+    // Every connection is there before the time begins.
+    let ready = pool.clone();
+    all_of(in_flight, move || {
+        let pool = ready.clone();
+        async move {
+            insert(&pool).await?;
+            Ok(1)
+        }
+    })
+    .await?;
+    let end = Instant::now() + length;
+    let began = Instant::now();
+    let working = pool.clone();
+    let commits = all_of(in_flight, move || {
+        let pool = working.clone();
+        async move {
+            let mut commits = 0_u32;
+            while Instant::now() < end {
+                insert(&pool).await?;
+                commits += 1;
+            }
+            Ok(commits)
+        }
+    })
+    .await?;
+    let wall = began.elapsed().as_secs_f64();
+    pool.close().await;
+    Ok(f64::from(commits) / wall)
+}
+
+/// Runs as many of the same task at once and sums what they give.
+async fn all_of<F>(count: usize, task: impl Fn() -> F) -> anyhow::Result<u32>
+where
+    F: Future<Output = anyhow::Result<u32>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        tasks.spawn(task());
+    }
+    let mut sum = 0;
+    while let Some(ended) = tasks.join_next().await {
+        sum += ended??;
+    }
+    Ok(sum)
 }
 
 /// CPU seconds of one Ed25519 signature and one HPKE seal over this many bytes.

@@ -74,7 +74,8 @@ CREATE TABLE container (
     first_seen_at     BIGINT NOT NULL,
     last_contact_at   BIGINT NOT NULL,
     PRIMARY KEY (container_id, firm_code),
-    UNIQUE (firm_code, serial)
+    -- Not the firm first: to a planner without statistics every index that begins with the firm looks as good as the key.
+    UNIQUE (serial, firm_code)
 );
 
 -- Segments: what they do and how far they are. The bytes to sign are fixed by the row's first transaction.
@@ -120,7 +121,7 @@ CREATE TABLE segment (
     confirmed_at  BIGINT,
     PRIMARY KEY (container_id, firm_code, epoch, k),
     UNIQUE (container_id, firm_code, epoch, k, head),
-    UNIQUE (firm_code, reference),
+    UNIQUE (reference, firm_code),
     FOREIGN KEY (container_id, firm_code) REFERENCES container (container_id, firm_code),
     FOREIGN KEY (container_id, firm_code, epoch, follows, prev_head)
         REFERENCES segment (container_id, firm_code, epoch, k, head)

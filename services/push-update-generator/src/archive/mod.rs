@@ -25,7 +25,6 @@ pub use rows::{ArchivedChain, ArchivedRoot, ArchivedSegment, End};
 use crate::{
     domain::container::ChainKey,
     failure::Failure,
-    gather::Gather,
     problem,
     store::{self, segment::Segment},
 };
@@ -40,8 +39,6 @@ pub static MIGRATIONS: &[Migration] = &[Migration {
     sqlite: include_str!("../../archive/sqlite/0001_archive.sql"),
 }];
 
-/// Segments that one transaction puts into the archive.
-const AT_ONCE: usize = 64;
 /// Newest segments of the archive that the tables are looked through for.
 const PROBES: u32 = 8;
 
@@ -60,7 +57,6 @@ pub struct Archive {
     db: Database,
     clock: SharedClock,
     behind: Arc<AtomicBool>,
-    gather: Gather<ArchivedSegment, Kept>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -73,12 +69,7 @@ impl Archive {
     /// The archive in this database, whose tables are there.
     #[must_use]
     pub fn new(db: Database, clock: SharedClock) -> Self {
-        let (work_db, work_clock) = (db.clone(), clock.clone());
-        let gather = Gather::new(AT_ONCE, move |segments| {
-            let (db, clock) = (work_db.clone(), work_clock.clone());
-            async move { put_all(&db, &clock, segments).await }
-        });
-        Self { db, clock, behind: Arc::default(), gather }
+        Self { db, clock, behind: Arc::default() }
     }
 
     /// Puts a signed segment in, if nothing is there, and gives what is there then.
@@ -86,7 +77,13 @@ impl Archive {
     /// # Errors
     /// When another segment is there: then this one must never leave the house.
     pub async fn put(&self, segment: &Segment, kept: Kept) -> Result<Kept, Failure> {
-        self.gather.done(ArchivedSegment::of(segment, kept)).await
+        let mut answers = self.put_all(vec![ArchivedSegment::of(segment, kept)]).await;
+        answers.pop().unwrap_or_else(|| Err(Failure::Refused(problem::other_in_archive("segment"))))
+    }
+
+    /// The same for a crowd, with one transaction; when that fails, each by itself, so that every one gets the own reason.
+    pub async fn put_all(&self, segments: Vec<ArchivedSegment>) -> Vec<Result<Kept, Failure>> {
+        put_all(&self.db, &self.clock, segments).await
     }
 
     /// Puts a chain in, if it is not there.
@@ -228,7 +225,6 @@ pub fn same_place(one: &str, other: &str) -> bool {
     place(one) == place(other) || path(one).is_some_and(|known| path(other) == Some(known))
 }
 
-/// Puts a crowd in with one transaction; when that fails, each by itself, so that every one gets the own reason.
 async fn put_all(db: &Database, clock: &SharedClock, segments: Vec<ArchivedSegment>) -> Vec<Result<Kept, Failure>> {
     let now = clock.now();
     match retry(|| rows::put(db, &segments, now)).await {

@@ -70,6 +70,7 @@ fn one(license: LicenseId, item: &ProductItem, entry: &EffectiveEntry, document:
         module_of: (entry.part() != Part::Parent).then(|| item.product_code().get()),
         effective: options(entry, document),
         license_id: license.to_string(),
+        units_left: None,
     }
 }
 

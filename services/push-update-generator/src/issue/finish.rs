@@ -50,17 +50,18 @@ impl Issuer {
         for segment in segments {
             let signed = self.sign(&segment).await?;
             self.reached(Step::Signed)?;
-            let kept = self.archive(&segment, signed).await?;
-            self.reached(Step::Archived)?;
+            if segment.epoch == 0 && segment.from == 0 {
+                self.archive_chain(&segment.key).await?;
+            }
             let issue = Issue {
-                segment,
-                envelope: kept.envelope.clone(),
-                root_through: kept.root_through,
+                segment: segment.clone(),
+                envelope: signed.envelope,
+                root_through: signed.root_through,
                 traceparent: lictor_telemetry::current_traceparent(),
             };
-            if self.marker.mark(issue.clone()).await? {
+            if let Some(kept) = self.marker.keep(issue, Arc::clone(&self.watch)).await? {
                 self.counters.segments_issued.inc();
-                finished.push(Finished { segment: issue.segment, kept: Some(kept) });
+                finished.push(Finished { segment, kept: Some(kept) });
             }
         }
         Ok(finished)
@@ -74,8 +75,8 @@ impl Issuer {
         let signers = self.signers(firm, role, stated_time(&segment.payload)?).await?;
         let root = self.root(firm).await?;
         let (payload, known) = (segment.payload.clone(), Arc::clone(&root));
-        // A key may sit in hardware that blocks.
-        let made = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
+        let blocks = signers.block();
+        let make = move || -> Result<_, Failure> {
             let envelope = match role {
                 Role::Support => issue::sign_rebase(&payload, &signers.refs())?,
                 _ => issue::sign_payload(&payload, &signers.refs())?,
@@ -83,9 +84,13 @@ impl Issuer {
             let signed = Signed::read(&envelope).map_err(unreadable("a reserved segment"))?;
             let proven = signed.verify(&known).is_ok();
             Ok((envelope, signed, proven))
-        });
-        let (envelope, signed, proven) =
-            made.await.map_err(|error| Failure::Refused(problem::internal("the signing of a segment", &error)))??;
+        };
+        let (envelope, signed, proven) = if blocks {
+            let made = tokio::task::spawn_blocking(make).await;
+            made.map_err(|error| Failure::Refused(problem::internal("the signing of a segment", &error)))??
+        } else {
+            make()?
+        };
         if proven {
             return Ok(Kept { envelope, root_through: root.version() });
         }
@@ -93,14 +98,6 @@ impl Issuer {
         let root = self.load_root(firm).await?;
         signed.verify(&root).map_err(unreadable("the signature of a segment"))?;
         Ok(Kept { envelope, root_through: root.version() })
-    }
-
-    async fn archive(&self, segment: &Segment, signed: Kept) -> Result<Kept, Failure> {
-        let Some(archive) = &self.archive else { return Ok(signed) };
-        if segment.epoch == 0 && segment.from == 0 {
-            self.archive_chain(&segment.key).await?;
-        }
-        archive.put(segment, signed).await
     }
 
     /// Puts the chain itself into the archive, with the newest context that its state was taken from.

@@ -1,11 +1,14 @@
-//! The last step for a crowd of segments at once: one transaction keeps their bytes, counts them as issued and writes
-//! their events.
+//! The last two steps for a crowd of segments at once: their signed bytes go into the archive, and then one transaction
+//! keeps them here too, counts them as issued and writes their events.
+
+use std::{ops::ControlFlow, sync::Arc};
 
 use lictor_clock::{SharedClock, Timestamp};
 use lictor_storage::{Database, StorageError, Tx, retry};
 
-use super::waves::waves;
+use super::{Step, Watch, waves::waves};
 use crate::{
+    archive::{Archive, ArchivedSegment, Kept},
     domain::{record::Record, segment::Purpose},
     events::{self, Fact, Happening},
     failure::Failure,
@@ -20,25 +23,65 @@ use crate::{
 /// Segments of one transaction.
 const AT_ONCE: usize = 64;
 
-/// Counts segments as issued. Clones work together.
+/// Archives segments and counts them as issued. Clones work together.
 #[derive(Clone)]
 pub(super) struct Marker {
-    gather: Gather<Issue, bool>,
+    gather: Gather<(Issue, Arc<dyn Watch>), Option<Kept>>,
 }
 
 impl Marker {
-    pub(super) fn new(db: Database, clock: SharedClock) -> Self {
-        let gather = Gather::new(AT_ONCE, move |issues| {
-            let (db, clock) = (db.clone(), clock.clone());
-            async move { mark_all(&db, &clock, issues).await }
+    pub(super) fn new(db: Database, archive: Option<Archive>, clock: SharedClock) -> Self {
+        let gather = Gather::new(AT_ONCE, move |signed| {
+            let (db, archive, clock) = (db.clone(), archive.clone(), clock.clone());
+            async move { keep_all(&db, archive.as_ref(), &clock, signed).await }
         });
         Self { gather }
     }
 
-    /// Counts a segment as issued. False when it was not the next one of its chain, or another run counted it.
-    pub(super) async fn mark(&self, issue: Issue) -> Result<bool, Failure> {
-        self.gather.done(issue).await
+    /// Archives a signed segment and counts it as issued; tells which bytes count. Nothing when it was not the next one of
+    /// its chain, or another run counted it.
+    pub(super) async fn keep(&self, issue: Issue, watch: Arc<dyn Watch>) -> Result<Option<Kept>, Failure> {
+        self.gather.done((issue, watch)).await
     }
+}
+
+async fn keep_all(
+    db: &Database,
+    archive: Option<&Archive>,
+    clock: &SharedClock,
+    signed: Vec<(Issue, Arc<dyn Watch>)>,
+) -> Vec<Result<Option<Kept>, Failure>> {
+    let bytes = |issue: &Issue| Kept { envelope: issue.envelope.clone(), root_through: issue.root_through };
+    let archived = match archive {
+        Some(archive) => {
+            let segments = signed.iter().map(|(issue, _)| ArchivedSegment::of(&issue.segment, bytes(issue)));
+            archive.put_all(segments.collect()).await
+        }
+        None => signed.iter().map(|(issue, _)| Ok(bytes(issue))).collect(),
+    };
+    let mut answers = Vec::with_capacity(signed.len());
+    let (mut places, mut issues) = (Vec::new(), Vec::new());
+    for (place, ((issue, watch), archived)) in signed.into_iter().zip(archived).enumerate() {
+        answers.push(match archived {
+            Ok(kept) if watch.reached(Step::Archived) == ControlFlow::Continue(()) => {
+                // Whatever was signed first counts.
+                let (envelope, root_through) = (kept.envelope.clone(), kept.root_through);
+                issues.push(Issue { envelope, root_through, ..issue });
+                places.push(place);
+                Ok(Some(kept))
+            }
+            Ok(_) => Err(Failure::Stopped(Step::Archived)),
+            Err(failure) => Err(failure),
+        });
+    }
+    for (place, marked) in places.into_iter().zip(mark_all(db, clock, issues).await) {
+        match marked {
+            Ok(true) => {}
+            Ok(false) => answers[place] = Ok(None),
+            Err(failure) => answers[place] = Err(failure),
+        }
+    }
+    answers
 }
 
 async fn mark_all(db: &Database, clock: &SharedClock, issues: Vec<Issue>) -> Vec<Result<bool, Failure>> {

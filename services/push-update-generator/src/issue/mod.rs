@@ -8,8 +8,8 @@
 //! Before the first step the archive is asked how far the chain is. When it knows more than the tables, these were
 //! restored from a backup, and nothing is issued before the archive was replayed.
 //!
-//! Steps 1, 3 and 4 are taken for a crowd: whoever comes while one transaction runs waits for the next one, which does the
-//! same step for all of them at once, up to 64. What a crowd costs in statements is the same for one as for 64. Each
+//! Steps 1, 3 and 4 are taken for a crowd: whoever comes while one crowd is at work waits for the next one, which does the
+//! same for all of them at once, up to 64; steps 3 and 4 go together. What a crowd costs in statements is the same for one as for 64. Each
 //! request still has its own answer: in a crowd nobody fails because of somebody else.
 //!
 //! Every step finds out by itself whether it was done before, so a run may stop anywhere and any other run, the next
@@ -127,7 +127,7 @@ impl Issuer {
     #[must_use]
     pub fn new(db: Database, archive: Option<Archive>, keys: Keys, clock: SharedClock, counters: Counters) -> Self {
         let crowd = crowd::Crowd::new(db.clone(), archive.clone(), clock.clone());
-        let marker = mark::Marker::new(db.clone(), clock.clone());
+        let marker = mark::Marker::new(db.clone(), archive.clone(), clock.clone());
         let reader = answer::Reader::new(db.clone());
         Self { db, keys, clock, counters, archive, crowd, marker, reader, watch: Arc::new(Unwatched) }
     }

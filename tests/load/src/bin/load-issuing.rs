@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "updates: issued by the push update generator on PostgreSQL, {IN_FLIGHT} in flight")?;
     let mut measured = Vec::new();
     for round in 1..=rounds {
-        measured.push(show(&mut out, round, "updates", generator.database(), generator.round().await?)?);
+        measured.push(show(&mut out, round, "updates", generator.database(), generator.round().await?).await?);
     }
     let seal = bare::sign_and_seal(measured.first().map_or(1_000, |(_, issued)| issued.segment_bytes))?;
     ratio(&mut out, "updates per second / bare single-row commits per second", &measured, per_commit)?;
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "\nactivations: through activation, license-central and the generator, {IN_FLIGHT} in flight")?;
     let mut measured = Vec::new();
     for round in 1..=rounds {
-        measured.push(show(&mut out, round, "activations", whole.database(), whole.round().await?)?);
+        measured.push(show(&mut out, round, "activations", whole.database(), whole.round().await?).await?);
     }
     ratio(&mut out, "activations per second / bare single-row commits per second", &measured, per_commit)?;
     ratio(&mut out, "CPU of the three services per activation / bare signature and seal", &measured, |_, issued| {
@@ -73,14 +73,14 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Bare commits right after a round, and both on a line.
-fn show(
+async fn show(
     out: &mut impl Write,
     round: usize,
     unit: &str,
     database: &str,
     issued: Issued,
 ) -> anyhow::Result<(f64, Issued)> {
-    let commits = bare::commits_per_second(database, IN_FLIGHT, BARE)?;
+    let commits = bare::commits_per_second(database, IN_FLIGHT, BARE).await?;
     writeln!(
         out,
         "  round {round}: bare {commits:>6.0} commits/s | {:>6.0} {unit}/s, {:>6.0} us CPU each, {:.1} commits each",

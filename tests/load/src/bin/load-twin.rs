@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::Pin};
 use anyhow::Context;
 use lictor_api::server::v1::{
     AcquireRequest, AcquireResponse, Beat, Grant, HelloRequest, HelloResponse, HoldEvent, HoldRequest, ReleaseRequest,
-    ReleaseResponse, RevalidateRequest, RevalidateResponse,
+    ReleaseResponse, RevalidateRequest, RevalidateResponse, WaitEvent, WaitRequest,
     acquire_response::Outcome,
     hold_event, revalidate_response,
     seat_service_server::{SeatService, SeatServiceServer},
@@ -37,6 +37,12 @@ impl SeatService for Bare {
         let session_id = request.request_id.iter().map(|byte| format!("{byte:02x}")).collect();
         let grant = Grant { session_id, statement: vec![0; STATEMENT_BYTES], ..Grant::default() };
         Ok(Response::new(AcquireResponse { outcome: Some(Outcome::Grant(grant)) }))
+    }
+
+    type WaitStream = tokio_stream::Pending<Result<WaitEvent, Status>>;
+
+    async fn wait(&self, _: Request<WaitRequest>) -> Result<Response<Self::WaitStream>, Status> {
+        Err(Status::unimplemented("nobody waits at the twin"))
     }
 
     async fn hold(&self, _: Request<HoldRequest>) -> Result<Response<Self::HoldStream>, Status> {
