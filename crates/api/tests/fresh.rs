@@ -17,6 +17,7 @@ fn generated_code_is_fresh() {
         "update/v1/update",
         "notification/v1/notification",
         "server/v1/server",
+        "server/v1/program",
     ]
     .map(|file| format!("lictor/{file}.proto"));
     let descriptors = protox::compile(&protos, [root.join("proto")]).expect("proto files compile");

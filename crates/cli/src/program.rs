@@ -311,7 +311,9 @@ mod tests {
             "completions",
         ];
         assert_eq!(names(Scope::Customer), customers);
-        for verb in ["vendor", "catalogue", "order", "ticket", "customer", "license", "container", "push", "notify"] {
+        for verb in
+            ["vendor", "catalogue", "order", "ticket", "customer", "license", "container", "content", "push", "notify"]
+        {
             assert!(names(Scope::All).contains(&verb.to_owned()), "{verb}");
         }
     }

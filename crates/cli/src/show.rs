@@ -189,6 +189,7 @@ pub(crate) fn entry(entry: &Entry) -> Value {
         "quantity": entry.quantity,
         "free": entry.free,
         "counted": entry.counted,
+        "units_left": entry.units_left,
         "module_of": entry.module_of,
         "effective": effective,
         "sources": sources,
@@ -233,6 +234,8 @@ pub(crate) fn entry_row(entry: &Entry) -> Vec<String> {
             format!("{}: {}{from}", option.name, plain(&option.value))
         })
         .collect();
+    let units = entry.units_left.map(|left| format!("units left: {left}"));
+    let options: Vec<String> = units.into_iter().chain(options).collect();
     let counted = |number: u32| if entry.counted { number.to_string() } else { "-".to_owned() };
     vec![
         match entry.module_of {
@@ -319,7 +322,17 @@ mod tests {
         has(&object["licenses"][0], &["license_id", "item", "product_code", "quantity", "state"]);
         has(
             &entry(&Entry::default()),
-            &["product_code", "feature_map", "text", "quantity", "free", "module_of", "effective", "sources"],
+            &[
+                "product_code",
+                "feature_map",
+                "text",
+                "quantity",
+                "free",
+                "units_left",
+                "module_of",
+                "effective",
+                "sources",
+            ],
         );
         let object = refusal_object(&Refusal { reasons: vec![RefusalReason::default()] });
         assert_eq!(object["refused"], true);

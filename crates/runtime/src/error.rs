@@ -11,6 +11,14 @@ pub enum StartError {
     /// A port, a database or another service cannot be reached or taken right now.
     #[error("{0}")]
     Unreachable(String),
+    /// A failure with an exit code of its own, which the service's documentation names.
+    #[error("{what}")]
+    Told {
+        /// What the process exits with.
+        code: u8,
+        /// One sentence with the next step.
+        what: String,
+    },
     /// Anything else.
     #[error("{what}")]
     Failed {
@@ -38,11 +46,12 @@ impl StartError {
         Self::Failed { what: what.into(), source: Some(source.into()) }
     }
 
-    /// The exit code of a process that could not start: 2 settings, 6 unreachable, 1 else.
+    /// The exit code of a process that could not start: 2 settings, 6 unreachable, its own when it has one, 1 else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) => 2,
             Self::Unreachable(_) => 6,
+            Self::Told { code, .. } => *code,
             Self::Failed { .. } => 1,
         }
     }

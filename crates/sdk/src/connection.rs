@@ -40,6 +40,7 @@ pub(crate) enum ConnectError {
 /// A connection whose server proved its key.
 pub(crate) struct Connection {
     pub(crate) seats: SeatServiceClient<Channel>,
+    pub(crate) channel: Channel,
     pub(crate) lease_key: PublicKey,
     chains: BTreeMap<u32, Result<LeaseCertificate, TrustError>>,
     client_proof: Vec<u8>,
@@ -69,7 +70,7 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let (channel, exporter) =
             dial(address, tls).await.map_err(|error| ConnectError::Unreachable(inmost(&*error)))?;
-        let mut seats = SeatServiceClient::new(channel);
+        let mut seats = SeatServiceClient::new(channel.clone());
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|error| ConnectError::Unreachable(error.to_string()))?;
         let hello = seats
@@ -77,11 +78,11 @@ impl Connection {
             .await
             .map_err(|status| ConnectError::Unreachable(status.message().to_owned()))?
             .into_inner();
-        Self::check(seats, &hello, exporter, &nonce, trust, client).map_err(ConnectError::NotTrusted)
+        Self::check((seats, channel), &hello, exporter, &nonce, trust, client).map_err(ConnectError::NotTrusted)
     }
 
     fn check(
-        seats: SeatServiceClient<Channel>,
+        (seats, channel): (SeatServiceClient<Channel>, Channel),
         hello: &wire::HelloResponse,
         exporter: Option<[u8; CHANNEL_BINDING_BYTES]>,
         nonce: &[u8; 32],
@@ -108,6 +109,7 @@ impl Connection {
         let client_proof = client.sign(&message).map(|proof| proof.as_bytes().to_vec()).unwrap_or_default();
         Ok(Self {
             seats,
+            channel,
             lease_key,
             chains,
             client_proof,

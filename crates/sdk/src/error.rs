@@ -55,6 +55,9 @@ pub enum TrustError {
     /// The answer is not a grant for this program's request: forged, replayed, or for somebody else.
     #[error("its grant is not for this request: {0}")]
     Grant(&'static str),
+    /// The answer to a call with a seat does not hold: forged, replayed, or for somebody else.
+    #[error("its answer does not hold: {0}")]
+    Answer(&'static str),
     /// The answer has not the promised form.
     #[error("its answer is malformed: {0}")]
     Malformed(&'static str),

@@ -18,6 +18,7 @@ use crate::Address;
 use crate::client::{Inner, may_retry};
 use crate::connection::Connection;
 use crate::error::Reason;
+use crate::program::Link;
 
 /// Events that a slow reader may be behind before it misses some.
 const EVENTS: usize = 64;
@@ -75,6 +76,7 @@ pub struct Seat {
     release: Option<oneshot::Sender<oneshot::Sender<()>>>,
     deadline: Arc<Deadline>,
     clock: SharedClock,
+    pub(crate) link: Link,
 }
 
 /// Until when nobody else can have the seat, in microseconds of the boot clock. It only rises.
@@ -123,6 +125,11 @@ impl Seat {
     #[must_use]
     pub fn serial(&self) -> &str {
         &self.statement.serial
+    }
+
+    /// Firm and product, as the server signed them.
+    pub(crate) const fn product(&self) -> (u32, u32) {
+        (self.statement.firm_code, self.statement.product_code)
     }
 
     /// Seats taken; 0 when the entry is not counted.
@@ -206,6 +213,7 @@ pub(crate) fn hold(
     let entry = grant.entry.clone().unwrap_or_default();
     let clock = client.clock.clone();
     let deadline = Deadline::at(asked_at + less_a_tenth(Duration::from_millis(statement.revalidate_within_ms)));
+    let link = Link { client: Arc::clone(&client), address: address.clone(), lease_key: connection.lease_key };
     let holder = Holder {
         client,
         address,
@@ -231,6 +239,7 @@ pub(crate) fn hold(
         release: Some(release),
         deadline,
         clock,
+        link,
     }
 }
 

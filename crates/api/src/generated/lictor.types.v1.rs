@@ -171,6 +171,9 @@ pub struct Entry {
     pub effective: ::prost::alloc::vec::Vec<EffectiveOption>,
     #[prost(string, tag = "9")]
     pub license_id: ::prost::alloc::string::String,
+    /// Units that are left, when the entry counts units.
+    #[prost(uint64, optional, tag = "10")]
+    pub units_left: ::core::option::Option<u64>,
 }
 /// Why one candidate did not serve a request.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

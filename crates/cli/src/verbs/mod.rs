@@ -6,6 +6,7 @@ mod catalogue;
 mod challenge;
 mod completions;
 mod container;
+mod content;
 mod customer;
 mod file;
 mod give_back;
@@ -60,6 +61,9 @@ pub(crate) enum VendorVerb {
     /// Changes of containers that are under way: what each waits for, and trying again
     #[command(subcommand)]
     Activation(activation::ActivationVerbs),
+    /// Content that programs can read only with a seat: its keys, and sealing it
+    #[command(subcommand)]
+    Content(content::ContentVerbs),
     /// Updates from the vendor's side, with nothing needed from the customer
     #[command(subcommand)]
     Push(push::PushVerbs),
@@ -103,6 +107,7 @@ impl VendorVerb {
             Self::License(verb) => verb.run(environment).await,
             Self::Container(verb) => verb.run(environment).await,
             Self::Activation(verb) => verb.run(environment).await,
+            Self::Content(verb) => verb.run(environment).await,
             Self::Push(verb) => verb.run(environment).await,
             Self::Notify(verb) => verb.run(environment).await,
         }

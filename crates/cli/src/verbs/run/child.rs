@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal as Number, kill_process};
+use rustix::process::{Pid, Signal as Number, WaitOptions, getpid, kill_process, wait, waitpid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Failure, Outcome};
@@ -68,6 +68,16 @@ impl Signals {
         })
     }
 
+    /// Waits for the next one that asks to end, and gives its number.
+    pub(super) async fn ending(&mut self) -> i32 {
+        loop {
+            let number = self.next().await;
+            if matches!(number, Number::TERM | Number::INT | Number::QUIT | Number::HUP) {
+                return number.as_raw();
+            }
+        }
+    }
+
     /// Waits for the next one.
     async fn next(&mut self) -> Number {
         std::future::poll_fn(|context| {
@@ -82,34 +92,72 @@ impl Signals {
     }
 }
 
-/// A running command.
+/// A running command. It does not outlive us, whatever ends us: without us nobody would hold its seat or take it away.
 pub(super) struct Child {
-    process: tokio::process::Child,
-    pid: Option<Pid>,
+    pid: Pid,
+    /// Tells when some child has ended.
+    ends: Signal,
+    /// Whether processes that lost their parent become our children: as the first process of a container we reap them.
+    is_init: bool,
+    finish: Option<Finish>,
 }
 
 impl Child {
     /// Starts it with our own standard streams, environment and folder.
     pub(super) fn start(command: &[OsString]) -> std::io::Result<Self> {
         let (name, arguments) = command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
-        let process = tokio::process::Command::new(name)
-            .args(arguments)
-            .stdin(Stdio::inherit())
-            .stdout(Stdio::inherit())
-            .stderr(Stdio::inherit())
-            .spawn()?;
-        let pid = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { process, pid })
+        let mut process = std::process::Command::new(name);
+        process.args(arguments).stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        lictor_sys::end_with_parent(&mut process);
+        // Listened to before the start, so that no end is missed.
+        let ends = signal(SignalKind::child())?;
+        let id = process.spawn()?.id();
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::Other)?;
+        Ok(Self { pid, ends, is_init: getpid().as_raw_nonzero().get() == 1, finish: None })
     }
 
     /// Waits for its end and passes signals on meanwhile.
     pub(super) async fn wait(&mut self, signals: &mut Signals) -> Outcome<Finish> {
         loop {
             tokio::select! {
-                status = self.process.wait() => return ended(status),
+                finish = self.ended() => return finish,
                 number = signals.next() => self.pass_on(number),
             }
         }
+    }
+
+    /// Waits for its end.
+    async fn ended(&mut self) -> Outcome<Finish> {
+        loop {
+            self.reap().map_err(|error| {
+                let what = format!("the command cannot be waited for: {}", std::io::Error::from(error).kind());
+                Failure::local(what, "check the limits of this user")
+            })?;
+            if let Some(finish) = &self.finish {
+                return Ok(finish.clone());
+            }
+            self.ends.recv().await;
+        }
+    }
+
+    /// Looks whether it has ended, and buries what else has ended and is ours to bury.
+    fn reap(&mut self) -> rustix::io::Result<()> {
+        let finished = |status: rustix::process::WaitStatus| ExitStatus::from_raw(status.as_raw()).into();
+        if self.finish.is_none()
+            && let Some((_, status)) = waitpid(Some(self.pid), WaitOptions::NOHANG)?
+        {
+            self.finish = Some(finished(status));
+        }
+        while self.is_init {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.pid => self.finish = Some(finished(status)),
+                Ok(Some(_)) => {}
+                // No child is left, or none that has ended.
+                Ok(None) | Err(rustix::io::Errno::CHILD) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Tells it to stop, and after a while makes it stop.
@@ -132,18 +180,10 @@ impl Child {
 
     fn send(&self, number: Number) {
         // A process that is gone needs no signal; until it was waited for its number belongs to nobody else.
-        if let Some(pid) = self.pid
-            && self.process.id().is_some()
-        {
-            let _ = kill_process(pid, number);
+        if self.finish.is_none() {
+            let _ = kill_process(self.pid, number);
         }
     }
-}
-
-fn ended(status: std::io::Result<ExitStatus>) -> Outcome<Finish> {
-    status.map(Finish::from).map_err(|error| {
-        Failure::local(format!("the command cannot be waited for: {}", error.kind()), "check the limits of this user")
-    })
 }
 
 /// Whether a terminal would send its signals to this process group.

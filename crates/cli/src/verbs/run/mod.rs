@@ -46,8 +46,8 @@ pub(crate) fn mode_number(name: &str) -> i32 {
 /// Take a seat, run a command with it, give the seat back
 ///
 /// CMD is started only with a seat, never without. The seat is held as long as CMD runs and given back when it ends. Signals
-/// are passed on, so it can be a container's entrypoint. If the seat is lost for good while CMD runs, CMD gets SIGTERM and,
-/// ten seconds later, SIGKILL.
+/// are passed on and orphans reaped, so it can be a container's entrypoint. If the seat is lost for good while CMD runs, CMD
+/// gets SIGTERM and, ten seconds later, SIGKILL. CMD does not outlive this program: if it is killed, so is CMD.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -61,8 +61,8 @@ As a container's entrypoint:
   CMD [\"/simulator\"]
 
 Exit codes: 120 refused, 125 another failure of its own, 126 CMD cannot be
-executed, 127 CMD does not exist, 128+n CMD died of signal n, else what CMD
-exited with.")]
+executed, 127 CMD does not exist, 128+n CMD died of signal n or the wait for a
+seat was ended by it, else what CMD exited with.")]
 pub(crate) struct Run {
     /// The product
     #[arg(long, value_name = "P", value_parser = number)]
@@ -116,15 +116,18 @@ impl Run {
     }
 
     async fn guarded(&self, environment: &Environment, status: &StatusFile) -> Outcome<Finish> {
-        let client = self.client(environment)?;
+        let client = client(environment, &self.trust)?;
         let name = self.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let request = Request::new(environment.firm_code()?, self.product_code)
             .features(self.feature_map)
             .mode(mode(&self.mode))
             .program(program_of(&name));
         // Signals that come while a seat is being asked for must find somebody who listens.
-        let signals = child::Signals::listen()?;
-        let seat = client.acquire(request).await.map_err(acquire_failure)?;
+        let mut signals = child::Signals::listen()?;
+        let seat = match ask(&client, request, &mut signals).await {
+            Ok(seat) => seat.map_err(acquire_failure)?,
+            Err(number) => return Ok(Finish::Signal(number)),
+        };
         status.running(&seat);
         let child = match Child::start(&self.command) {
             Ok(child) => child,
@@ -143,23 +146,45 @@ impl Run {
         }
         Ok(finish)
     }
+}
 
-    fn client(&self, environment: &Environment) -> Outcome<Client> {
-        let trust = if self.trust.is_empty() { &environment.settings.trust } else { &self.trust };
-        let mut builder = Client::builder().clock(environment.clock.clone());
-        for path in trust {
-            builder = builder.trust_lif(&files::read(path)?);
+/// A client that trusts these vendors, or those of the settings when none is given.
+pub(crate) fn client(environment: &Environment, trust: &[PathBuf]) -> Outcome<Client> {
+    let trust = if trust.is_empty() { &environment.settings.trust } else { trust };
+    let mut builder = Client::builder().clock(environment.clock.clone());
+    for path in trust {
+        builder = builder.trust_lif(&files::read(path)?);
+    }
+    if let Some(server) = &environment.settings.server {
+        builder = builder.server(server);
+    }
+    builder.build().map_err(|error| match error {
+        lictor_sdk::BuildError::NoTrust => Failure::usage(
+            "it is not known which vendor may hand out seats",
+            "give the vendor's licence information file with --trust, LICTOR_TRUST, or trust in client.toml",
+        ),
+        other => Failure::usage(other.to_string(), "check --trust and --server"),
+    })
+}
+
+/// How long an answer is waited for after a signal: a seat that comes now is given back.
+const LATE_SEAT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Asks for a seat; gives the signal that ended the wait, if one did.
+async fn ask(
+    client: &Client,
+    request: Request,
+    signals: &mut child::Signals,
+) -> Result<Result<Seat, AcquireError>, i32> {
+    let mut asking = std::pin::pin!(client.acquire(request));
+    tokio::select! {
+        seat = &mut asking => Ok(seat),
+        number = signals.ending() => {
+            if let Ok(Ok(seat)) = tokio::time::timeout(LATE_SEAT, asking).await {
+                seat.release().await;
+            }
+            Err(number)
         }
-        if let Some(server) = &environment.settings.server {
-            builder = builder.server(server);
-        }
-        builder.build().map_err(|error| match error {
-            lictor_sdk::BuildError::NoTrust => Failure::usage(
-                "it is not known which vendor may hand out seats",
-                "give the vendor's licence information file with --trust, LICTOR_TRUST, or trust in client.toml",
-            ),
-            other => Failure::usage(other.to_string(), "check --trust and --server"),
-        })
     }
 }
 
@@ -191,7 +216,7 @@ fn program_of(command: &str) -> String {
     command.rsplit('/').next().unwrap_or(command).to_owned()
 }
 
-fn acquire_failure(error: AcquireError) -> Failure {
+pub(crate) fn acquire_failure(error: AcquireError) -> Failure {
     match error {
         AcquireError::Refused(refusal) => {
             Failure::Refused(Box::new(Refusal { reasons: refusal.reasons.into_iter().map(wire_reason).collect() }))
