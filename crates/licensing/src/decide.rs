@@ -16,6 +16,34 @@ use crate::pool::{Granted, Holder, ItemSeats, PoolRefusal};
 use crate::refusal::{MAX_HOLDERS, Reason, Refusal, RefusalLine};
 use crate::state::{EntryState, UnitError, check_units, units_left};
 
+/// Why not all free seats of an entry are there for a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// Others have waited for them longer.
+    Awaited,
+    /// Some are kept for others: the caller may take `room` of the `free` ones.
+    Kept {
+        /// Seats that the caller may take.
+        room: u32,
+        /// Seats that are free.
+        free: u32,
+    },
+}
+
+impl HeldBack {
+    /// Why an access that takes so many seats is not given them; none when it may have them.
+    const fn reason(self, needed: u32) -> Option<Reason> {
+        match self {
+            _ if needed == 0 => None,
+            Self::Awaited => Some(Reason::SeatsAwaited),
+            Self::Kept { room, free } if needed > room => {
+                Some(Reason::SeatsReserved { needed, free, kept: free.saturating_sub(room) })
+            }
+            Self::Kept { .. } => None,
+        }
+    }
+}
+
 /// One entry that may serve a request. Callers look them up by firm and product code and give no others.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
@@ -29,6 +57,8 @@ pub struct Candidate<'a> {
     pub firm_disabled: bool,
     /// Why the entry may not be used for reasons outside this crate: access rules, a broken binding.
     pub veto: Option<&'a Reason>,
+    /// Why its free seats are not all for this caller. An access that takes no further seat does not care.
+    pub held_back: Option<HeldBack>,
     /// What the entry says.
     pub entry: &'a EffectiveEntry,
     /// What the device adds.
@@ -171,12 +201,14 @@ fn check(request: &Request, candidate: &Candidate<'_>, situation: &Situation<'_>
     check_maintenance(request, candidate.entry)?;
     check_unit_counter(request, candidate)?;
     check_parent(request, candidate)?;
-    candidate.seats.plan(candidate.entry, request).map_err(|refusal| match refusal {
+    let granted = candidate.seats.plan(candidate.entry, request).map_err(|refusal| match refusal {
         PoolRefusal::Full { needed, free, total } => Reason::NoMoreSeats { needed, free, total },
         PoolRefusal::Exclusive => Reason::ExclusiveConflict,
         PoolRefusal::OtherStation => Reason::OtherStation,
         PoolRefusal::Reused => Reason::RequestReused,
-    })
+    })?;
+    let held_back = candidate.held_back.and_then(|held_back| held_back.reason(granted.new_seats));
+    held_back.map_or(Ok(granted), Err)
 }
 
 fn check_enabled(candidate: &Candidate<'_>) -> Result<(), Reason> {
@@ -283,7 +315,7 @@ fn explain(request: &Request, candidate: &Candidate<'_>, situation: &Situation<'
     let entry = candidate.entry;
     let pool = candidate.seats.pool(entry.places().pool);
     let (holders, free_at): (Vec<Holder>, Option<Timestamp>) = match &reason {
-        Reason::NoMoreSeats { .. } => (pool.holders(MAX_HOLDERS), pool.free_at()),
+        Reason::NoMoreSeats { .. } | Reason::SeatsReserved { .. } => (pool.holders(MAX_HOLDERS), pool.free_at()),
         Reason::ExclusiveConflict => (pool.holders_on(&request.station, entry.part(), MAX_HOLDERS), None),
         Reason::NotYetActive { from } => (Vec::new(), Some(*from)),
         Reason::UsageUnderrun { start } => (Vec::new(), Some(*start)),
@@ -317,6 +349,11 @@ fn instead(request: &Request, candidate: &Candidate<'_>, situation: &Situation<'
         Reason::NoWanLicense => "run the program inside the network of the licence server".to_owned(),
         Reason::LocationNotWanted { location } => format!("add {location} to the places to look in"),
         Reason::RequestReused => "use a fresh request id".to_owned(),
+        Reason::SeatsAwaited => "wait for a seat in the queue".to_owned(),
+        Reason::AccessDenied | Reason::DeniedByRule { .. } => "ask the administrator of the licence server".to_owned(),
+        Reason::UsersNamed { .. } => "have a user that left forgotten, or buy more users".to_owned(),
+        Reason::DevicesNamed { .. } => "have the user forgotten, to begin anew with this device".to_owned(),
+        Reason::UserUnknown => "let the program give its user, as the variable USER does".to_owned(),
         _ => return None,
     };
     Some(text)

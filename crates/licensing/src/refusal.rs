@@ -112,6 +112,29 @@ pub enum Reason {
         /// Seats there are.
         total: u32,
     },
+    /// Seats are free, and others have waited for them longer.
+    SeatsAwaited,
+    /// Seats are free, and a rule of the administrator keeps them for others.
+    SeatsReserved {
+        /// Seats that the access would take.
+        needed: u32,
+        /// Seats that are free.
+        free: u32,
+        /// How many of them are kept for others.
+        kept: u32,
+    },
+    /// As many users are named as the license allows, and the caller is none of them.
+    UsersNamed {
+        /// How many that are.
+        total: u32,
+    },
+    /// The user is named, and works on as many devices as the license allows.
+    DevicesNamed {
+        /// How many that are.
+        total: u32,
+    },
+    /// The license is for named users, and the program did not say who uses it.
+    UserUnknown,
     /// The station holds the entry already, in a way that excludes this access.
     ExclusiveConflict,
     /// The license does not allow this access mode.
@@ -129,6 +152,11 @@ pub enum Reason {
     UpdateTooOld,
     /// A rule of the administrator forbids it.
     AccessDenied,
+    /// A rule of the administrator with a name forbids it.
+    DeniedByRule {
+        /// Its name.
+        rule: String,
+    },
     /// The client does not hold the product item that the module belongs to.
     ParentNotHeld {
         /// The product item.
@@ -180,14 +208,21 @@ impl Reason {
             | Self::ReleaseMismatch
             | Self::LocationNotWanted { .. } => 200,
             Self::ContainerNotFound => 201,
-            Self::NoMoreSeats { .. } => 212,
+            Self::NoMoreSeats { .. } | Self::SeatsAwaited | Self::SeatsReserved { .. } => 212,
             Self::ExclusiveConflict => 213,
             Self::WrongMode { .. } => 223,
             Self::BorrowFailed => 226,
             Self::BorrowActive => 227,
             Self::UpdateTooNew => 228,
             Self::UpdateTooOld => 229,
-            Self::AccessDenied | Self::ParentNotHeld { .. } | Self::OtherStation | Self::RequestReused => 231,
+            Self::AccessDenied
+            | Self::DeniedByRule { .. }
+            | Self::UsersNamed { .. }
+            | Self::DevicesNamed { .. }
+            | Self::UserUnknown
+            | Self::ParentNotHeld { .. }
+            | Self::OtherStation
+            | Self::RequestReused => 231,
             Self::BorrowTimeDifference => 232,
             Self::NoWanLicense => 236,
             Self::RemoteDenied => 239,
@@ -201,7 +236,10 @@ impl Reason {
         match self {
             Self::EntryNotFound | Self::ContainerNotFound => 0,
             Self::LocationNotWanted { .. } | Self::ReleaseMismatch | Self::FeaturesMissing { .. } => 1,
-            Self::NoMoreSeats { .. } | Self::ExclusiveConflict => 4,
+            Self::NoMoreSeats { .. }
+            | Self::SeatsAwaited
+            | Self::SeatsReserved { .. }
+            | Self::ExclusiveConflict => 4,
             Self::WrongMode { .. } | Self::ParentNotHeld { .. } | Self::OtherStation => 3,
             _ => 2,
         }
@@ -243,6 +281,10 @@ impl fmt::Display for Reason {
             }
             Self::ContainerNotFound => f.write_str("the container was not found"),
             Self::NoMoreSeats { needed, free, total } => write!(f, "{free} of {total} seats are free, {needed} needed"),
+            Self::SeatsAwaited => f.write_str("others wait for the seats that are free"),
+            Self::SeatsReserved { needed, free, kept } => {
+                write!(f, "{free} seats are free, {kept} of them kept for others by access rules, {needed} needed")
+            }
             Self::ExclusiveConflict => {
                 f.write_str("this station holds the license already, and one of both is exclusive")
             }
@@ -252,6 +294,10 @@ impl fmt::Display for Reason {
             Self::UpdateTooNew => f.write_str("the update is newer than the container expects"),
             Self::UpdateTooOld => f.write_str("the update is older than the container's state"),
             Self::AccessDenied => f.write_str("a rule of the administrator denies the access"),
+            Self::DeniedByRule { rule } => write!(f, "the access rule {rule:?} denies the access"),
+            Self::UsersNamed { total } => write!(f, "all {total} users of the license are named, and this is none of them"),
+            Self::DevicesNamed { total } => write!(f, "this user works on {total} devices already, and may on no more"),
+            Self::UserUnknown => f.write_str("the license is for named users, and the program does not say who uses it"),
             Self::ParentNotHeld { parent } => {
                 write!(f, "the module needs a seat of product {parent} in the same program")
             }

@@ -13,6 +13,7 @@ mod grpc;
 pub mod listen;
 pub mod metrics;
 pub mod opening;
+pub mod rules_file;
 pub mod settings;
 pub mod store;
 pub mod surroundings;
@@ -25,6 +26,8 @@ use std::time::Duration;
 
 use lictor_api::server::v1::container_service_server::ContainerServiceServer;
 use lictor_api::server::v1::crypto_service_server::CryptoServiceServer;
+use lictor_api::server::v1::event_service_server::EventServiceServer;
+use lictor_api::server::v1::rule_service_server::RuleServiceServer;
 use lictor_api::server::v1::seat_service_server::SeatServiceServer;
 use lictor_api::server::v1::unit_service_server::UnitServiceServer;
 use lictor_clock::SharedClock;
@@ -41,9 +44,13 @@ pub use settings::Settings;
 use binding::Beside;
 use domain::ask::Moment;
 use domain::keeper::Keeper;
-use grpc::{ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Crypto, Identity, Seats, Units};
+use grpc::{
+    ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Crypto, EventDesk, Identity, RuleDesk, Seats,
+    Units,
+};
 use metrics::Metrics;
 use opening::OpenError;
+use rules_file::RulesFile;
 use store::folder::{self, FolderError, FolderLock};
 use store::keys::{KeysError, Secrets};
 use store::{Disk, FolderDisk, StoreError};
@@ -107,6 +114,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let failing = lifecycle.clone();
     let ledger = writer::start(parts, move |reason| failing.fail("state folder", reason))
         .map_err(|error| StartError::failed("no thread can be started for the journal", error))?;
+    let rules = start_observing(&settings, &ledger, &clock).await?;
     let identity = Arc::new(Identity {
         lease: secrets.lease.clone(),
         container_id: secrets.container_id().0,
@@ -148,8 +156,13 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
 
     let token = AdminToken::new(&secrets.admin_token);
     let seats = Seats { identity: Arc::clone(&identity), ledger: ledger.clone() };
+    let desks = Desks {
+        rules: RuleDesk { ledger: ledger.clone(), token: token.clone(), file: rules.clone() },
+        events: EventDesk { identity: Arc::clone(&identity), ledger: ledger.clone() },
+    };
     let containers = Containers { identity, ledger: ledger.clone(), token };
-    lifecycle.spawn("grpc", serve(seats, containers, ReceiverStream::new(incoming), lifecycle.clone()));
+    lifecycle.spawn("grpc", serve(seats, containers, desks, ReceiverStream::new(incoming), lifecycle.clone()));
+    until_stop(&lifecycle, "access rules", watch_rules(rules, ledger.clone()));
     lifecycle.spawn("streams", close_streams(ledger.clone(), lifecycle.clone()));
     let own_socket = socket.clone();
     lifecycle.on_stop(stop(ledger, lock, own_socket));
@@ -160,6 +173,42 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
         fingerprint: secrets.fingerprint(),
         admin_token: secrets.admin_token.as_str().to_owned(),
     })
+}
+
+/// Puts the access rules in force and begins the log of events.
+async fn start_observing(settings: &Settings, ledger: &Ledger, clock: &SharedClock) -> Result<RulesFile, StartError> {
+    if let Some(target) = settings.event_log.clone() {
+        let (log, before) = store::event_log::start(target, writer::MAX_EVENTS)
+            .map_err(|error| StartError::failed("the log of events cannot be written", error))?;
+        ledger.events().log_to(log, before);
+    }
+    let file = RulesFile::new(settings.rules_file.clone(), Arc::clone(clock));
+    let rules = file.first().map_err(|error| {
+        let path = settings.rules_file.clone().unwrap_or_default();
+        StartError::failed(format!("the access rules in {} are not taken", path.display()), error)
+    })?;
+    let put = ledger.change(move |writer, moment| {
+        if !rules.allow_all() {
+            writer.put_rules(rules, moment);
+        }
+        Ok(())
+    });
+    put.await.map_err(StartError::unreachable)?;
+    Ok(file)
+}
+
+async fn watch_rules(file: RulesFile, ledger: Ledger) {
+    if let Err(error) = file.watch(ledger).await {
+        tracing::warn!(%error, "access rules are not read again when they change");
+    }
+    // A task that ends would end the server.
+    std::future::pending::<()>().await;
+}
+
+/// What administrators look at.
+struct Desks {
+    rules: RuleDesk,
+    events: EventDesk,
 }
 
 type Opened = (Arc<Secrets>, writer::Parts, [u8; 16]);
@@ -262,6 +311,7 @@ async fn remark(ledger: Ledger) -> Option<String> {
 async fn serve(
     seats: Seats,
     containers: Containers,
+    desks: Desks,
     incoming: ReceiverStream<io::Result<listen::Connection>>,
     lifecycle: Lifecycle,
 ) -> Result<(), tonic::transport::Error> {
@@ -273,6 +323,8 @@ async fn serve(
         .add_service(UnitServiceServer::new(Units(seats.clone())).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(CryptoServiceServer::new(Crypto(seats.clone())).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(SeatServiceServer::new(seats).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
+        .add_service(RuleServiceServer::new(desks.rules).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
+        .add_service(EventServiceServer::new(desks.events).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(ContainerServiceServer::new(containers).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
         .serve_with_incoming_shutdown(incoming, lifecycle.soft().cancelled_owned())
         .await
@@ -292,6 +344,7 @@ async fn close_streams(ledger: Ledger, lifecycle: Lifecycle) -> Result<(), io::E
     lifecycle.soft().cancelled().await;
     let closed = ledger.change(|writer, _| {
         writer.keeper.close_streams();
+        writer.events.close();
         Ok(())
     });
     // Without a writer there are no streams.

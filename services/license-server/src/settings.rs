@@ -1,6 +1,6 @@
 //! What the licence server can be told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lictor_licensing::binding::ContainerKind;
@@ -8,6 +8,7 @@ use lictor_runtime::{Field, ListenSettings, Reader};
 
 use crate::bootstrap::{Bootstrap, switch};
 use crate::domain::peer::Subnet;
+use crate::store::event_log::Target;
 use crate::surroundings::machine::Root;
 
 /// The port of a licence server.
@@ -71,6 +72,24 @@ const BEAT_INTERVAL: Field = Field::with_default(
     "LICTOR_BEAT_INTERVAL",
     "10s",
     "pause between two beats of a held session; at most a third of reconnect_grace",
+);
+
+const RULES_FILE: Field = Field::optional(
+    "rules_file",
+    "LICTOR_RULES_FILE",
+    "file with access rules, read again when it changes; everything is allowed when not given",
+);
+const EVENT_LOG: Field = Field::with_default(
+    "event_log",
+    "LICTOR_EVENT_LOG",
+    "state",
+    "where events are logged as lines of JSON: `state` for files in the folder `log` of the state folder, `stderr`, or `off`",
+);
+const EVENT_LOG_BYTES: Field = Field::with_default(
+    "event_log_bytes",
+    "LICTOR_EVENT_LOG_BYTES",
+    "4194304",
+    "bytes after which a file of the event log is begun anew; three older ones are kept",
 );
 
 /// What one station is, for local programs.
@@ -138,6 +157,10 @@ pub struct Settings {
     pub station: StationRule,
     /// How long sessions live without contact.
     pub times: SessionTimes,
+    /// The file with access rules.
+    pub rules_file: Option<PathBuf>,
+    /// Where events are logged.
+    pub event_log: Option<Target>,
     /// What the environment of an image asks of the start.
     pub bootstrap: Bootstrap,
     /// What the container is bound to.
@@ -184,6 +207,8 @@ impl Settings {
             reader.mistake(&BINDING, "must be folder, machine or volume");
             ContainerKind::Folder
         });
+        let state_dir = reader.path(&STATE_DIR);
+        let event_log = read_event_log(reader, &state_dir);
         Self {
             bootstrap: Bootstrap::read(reader),
             binding,
@@ -192,12 +217,14 @@ impl Settings {
             confine: false,
             host_root: Root::default(),
             listen,
-            state_dir: reader.path(&STATE_DIR),
+            state_dir,
             socket: reader.optional_path(&SOCKET),
             local_subnets,
             network_server,
             station: reader.parsed(&STATION),
             times: read_times(reader),
+            rules_file: reader.optional_path(&RULES_FILE),
+            event_log,
         }
     }
 
@@ -212,6 +239,8 @@ impl Settings {
             network_server: false,
             station: StationRule::Host,
             times: SessionTimes::default(),
+            rules_file: None,
+            event_log: None,
             bootstrap: Bootstrap::default(),
             binding: ContainerKind::Folder,
             engine_socket: None,
@@ -232,6 +261,19 @@ impl Settings {
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| self.state_dir.join("lictor.sock"))
+    }
+}
+
+fn read_event_log(reader: &mut Reader, state_dir: &Path) -> Option<Target> {
+    let bytes = reader.number(&EVENT_LOG_BYTES, 64 * 1024..=1024 * 1024 * 1024);
+    match reader.text(&EVENT_LOG).as_str() {
+        "state" => Some(Target::Folder { path: state_dir.join("log"), bytes }),
+        "stderr" => Some(Target::Stderr),
+        "off" => None,
+        _ => {
+            reader.mistake(&EVENT_LOG, "must be state, stderr or off");
+            None
+        }
     }
 }
 

@@ -103,6 +103,7 @@ impl World {
                     container_disabled: stored.container_disabled,
                     firm_disabled: stored.firm_disabled,
                     veto: stored.veto.as_ref(),
+                    held_back: None,
                     entry,
                     state: &stored.state,
                     seats: &stored.seats,

@@ -1,5 +1,6 @@
 //! Wishes for seats and their answers, as the keeper takes and gives them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
@@ -10,6 +11,8 @@ use lictor_licensing::refusal::{Refusal, RefusalLine};
 use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
+use super::peer::PeerContainer;
+use super::rules::{Caller, Wish};
 use super::session::{ClientNames, RequestId, Session};
 
 /// The time of one operation, read once.
@@ -50,6 +53,29 @@ pub struct Ask {
     pub station: Station,
     /// From where it comes.
     pub origin: Origin,
+    /// The other end of the connection; none for the Unix socket.
+    pub address: Option<std::net::IpAddr>,
+    /// The container that the program runs in, when the container engine knows it.
+    pub container: Option<Arc<PeerContainer>>,
+}
+
+impl Ask {
+    /// Who asks, as access rules see him.
+    #[must_use]
+    pub fn caller(&self) -> Caller<'_> {
+        Caller {
+            address: self.address,
+            container: self.container.as_deref(),
+            host: &self.names.host,
+            user: &self.names.user,
+        }
+    }
+
+    /// What is asked for, as access rules see it.
+    #[must_use]
+    pub const fn wish(&self) -> Wish {
+        Wish { firm_code: self.firm_code.get(), product_code: self.product_code.0 }
+    }
 }
 
 /// Why a wish has no answer by licence.

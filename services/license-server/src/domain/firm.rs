@@ -13,7 +13,7 @@ use lictor_licensing::effective::EffectiveEntry;
 use lictor_licensing::id::{FirmCode, LicenseId, ProductCode};
 use lictor_licensing::item::Part;
 use lictor_licensing::pool::ItemSeats;
-use lictor_licensing::state::{EntryState, PartState};
+use lictor_licensing::state::{EntryState, PartState, units_left};
 use lictor_signing::TrustedRoot;
 
 /// A firm that may put licences into the container.
@@ -68,6 +68,13 @@ impl License {
         next.seats = self.seats.reshaped(&next.entries, |part| next.entry(part).map(EffectiveEntry::part));
         next.state = self.state.clone();
         Ok(next)
+    }
+
+    /// Units that an entry has left; none when it counts none.
+    #[must_use]
+    pub fn units_left(&self, entry: &EffectiveEntry) -> Option<u64> {
+        let granted = entry.options().unit_counter.map(|counter| counter.0)?;
+        Some(units_left(granted, self.state.part(entry.places().units).units_used))
     }
 
     /// A part as it counts.

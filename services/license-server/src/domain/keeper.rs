@@ -1,12 +1,13 @@
 //! Who holds which seat, and for how long without contact. Decides; the caller writes the journal.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
-use lictor_licensing::access::{AccessId, Location, LocationOrder, Request};
-use lictor_licensing::decide::{Candidate, Choice, Situation, decide, grant};
-use lictor_licensing::id::{FirmCode, LicenseId, ProductCode, SessionId};
+use lictor_licensing::access::AccessId;
+use lictor_licensing::decide::grant;
+use lictor_licensing::id::{FirmCode, LicenseId, SessionId};
 use lictor_licensing::item::Part;
 use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
 use lictor_licensing::state::PartState;
@@ -15,9 +16,14 @@ use tokio::sync::oneshot;
 
 use super::MAX_SESSIONS;
 use super::ask::{Answer, Ask, AskError, Attached, Given, Moment, StreamEnd};
+use super::deciding::{Regard, overloaded, request};
+use super::peer::PeerContainer;
 use super::record::Record;
-use super::session::{Session, client_instance};
+use super::rules::Rules;
+use super::session::{RequestId, Session};
 use super::state::State;
+use super::users::{List, list_of};
+use super::waiting::Waiting;
 use crate::settings::SessionTimes;
 
 /// What a session has only while the process lives.
@@ -28,6 +34,10 @@ struct Live {
     promised: Duration,
     stream: Option<oneshot::Sender<StreamEnd>>,
     generation: u64,
+    /// Where the client was seen last.
+    container: Option<Arc<PeerContainer>>,
+    /// When it was granted, since boot; none for one of an earlier life of the server.
+    since: Option<Duration>,
 }
 
 /// A grant that waits for its record to be durable: the record's bytes, and the way back.
@@ -36,8 +46,19 @@ pub type Unwritten = (Vec<u8>, Undo);
 /// What must be taken back when a grant cannot be written.
 #[derive(Debug)]
 pub struct Undo {
-    session: SessionId,
+    session: Option<SessionId>,
+    units: Option<RequestId>,
+    /// What a part was before.
     usage: Option<(FirmCode, LicenseId, Part, PartState)>,
+    /// A user who was named by it.
+    named: Option<(List, String)>,
+}
+
+impl Undo {
+    /// The way back of a taking of units.
+    pub(super) const fn units(request: RequestId, before: (FirmCode, LicenseId, Part, PartState)) -> Self {
+        Self { session: None, units: Some(request), usage: Some(before), named: None }
+    }
 }
 
 /// The state and the sessions that live on it.
@@ -52,6 +73,14 @@ pub struct Keeper {
     version: semver::Version,
     generations: u64,
     unwritten: Vec<Record>,
+    /// Why no seats are given, when what the container is bound to is away.
+    suspended: Option<String>,
+    /// Who waits for seats.
+    pub(super) waiting: Waiting,
+    /// Sessions that have ended and that nobody was told of yet.
+    over: Vec<Session>,
+    /// Who may take which seats.
+    pub(super) rules: Arc<Rules>,
 }
 
 /// A span and a tenth: the server waits longer than the client, never shorter.
@@ -73,6 +102,10 @@ impl Keeper {
             version,
             generations: 0,
             unwritten: Vec::new(),
+            suspended: None,
+            waiting: Waiting::default(),
+            over: Vec::new(),
+            rules: Arc::new(Rules::none()),
         };
         keeper.state.time.run(moment.boottime);
         let sessions: Vec<_> = keeper.state.sessions.values().map(|session| (session.id, session.ends_at)).collect();
@@ -90,9 +123,35 @@ impl Keeper {
         keeper
     }
 
+    /// Stops the grants for a reason, or lets them go on. What is held stays held.
+    pub fn suspend(&mut self, reason: Option<String>) {
+        self.suspended = reason;
+    }
+
+    /// Why no seats are given at present, whatever the licences say.
+    #[must_use]
+    pub fn suspended(&self) -> Option<&str> {
+        self.suspended.as_deref()
+    }
+
     /// What the start has changed; to be written before anything else is.
     pub fn take_unwritten(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.unwritten)
+    }
+
+    /// The version of this server.
+    pub(super) const fn version(&self) -> &semver::Version {
+        &self.version
+    }
+
+    /// When a session was granted, since boot; none for one of an earlier life of the server.
+    pub(super) fn since(&self, id: SessionId) -> Option<Duration> {
+        self.live.get(&id)?.since
+    }
+
+    /// The sessions that have ended since this was asked last.
+    pub fn take_over(&mut self) -> Vec<Session> {
+        std::mem::take(&mut self.over)
     }
 
     /// How long sessions live without contact.
@@ -107,7 +166,7 @@ impl Keeper {
     /// See [`AskError`].
     pub fn acquire(
         &mut self,
-        ask: Ask,
+        ask: &Ask,
         id: SessionId,
         moment: Moment,
     ) -> Result<(Answer, Option<Unwritten>), AskError> {
@@ -115,32 +174,52 @@ impl Keeper {
             if session.asked != ask.asked || session.client_key != ask.client_key {
                 return Err(AskError::RequestIdReused);
             }
-            return Ok((Answer::Granted(Box::new(self.given(session.clone()))), None));
+            let given = self.given(session.clone());
+            self.locate(given.session.id, ask.container.clone());
+            return Ok((Answer::Granted(Box::new(given)), None));
         }
         if self.state.is_ended(&ask.request_id) {
             return Err(AskError::Ended);
         }
+        if let Some(waiter) = self.waiting.queues.get(&ask.request_id)
+            && (waiter.ask.asked != ask.asked || waiter.ask.client_key != ask.client_key)
+        {
+            return Err(AskError::RequestIdReused);
+        }
+        // Whoever asks without waiting waits no longer.
+        self.waiting.queues.leave(&ask.request_id);
+        Ok(match self.take(ask, Regard::Everybody(ask), id, moment) {
+            Ok((given, unwritten)) => (Answer::Granted(given), Some(unwritten)),
+            Err(refusal) => (Answer::Refused(refusal), None),
+        })
+    }
+
+    /// Takes a seat for a wish that has none yet.
+    pub(super) fn take(
+        &mut self,
+        ask: &Ask,
+        regard: Regard<'_>,
+        id: SessionId,
+        moment: Moment,
+    ) -> Result<(Box<Given>, Unwritten), Refusal> {
         if self.state.sessions.len() >= MAX_SESSIONS {
-            return Ok((Answer::Refused(overloaded(ask.product_code)), None));
+            return Err(overloaded(ask.product_code));
         }
         let now = self.state.effective(moment);
-        let request = request(&ask, id);
-        let (license_id, choice) = match self.decide(&request, now) {
-            Ok(decided) => decided,
-            Err(refusal) => return Ok((Answer::Refused(refusal), None)),
-        };
+        let request = request(ask, id);
+        let (license_id, choice) = self.decide(&request, regard, now)?;
         let firm = self.state.firms.get_mut(&ask.firm_code);
         let license = firm.and_then(|firm| firm.licenses.get_mut(&license_id.0));
-        let Some(license) = license else {
-            return Ok((Answer::Refused(Refusal::not_found(ask.product_code)), None));
-        };
+        let license = license.ok_or_else(|| Refusal::not_found(ask.product_code))?;
         let entry = &license.entries[license_id.1];
         let usage =
             choice.starts_usage.map(|part| (ask.firm_code, license_id.0, part, license.state.part(part).clone()));
-        if grant(&request, entry, &mut license.state, &mut license.seats, now).is_err() {
-            // Nothing lies between the decision and this, so nobody can have been faster.
-            return Ok((Answer::Refused(overloaded(ask.product_code)), None));
-        }
+        // Nothing lies between the decision and this, so nobody can have been faster.
+        grant(&request, entry, &mut license.state, &mut license.seats, now)
+            .map_err(|_| overloaded(ask.product_code))?;
+        let user = &ask.names.user;
+        let list = list_of(license_id.0, entry);
+        let named = list.filter(|list| self.state.users.name(*list, user, ask.station.as_str()));
         let session = Session {
             id,
             request_id: ask.request_id,
@@ -155,18 +234,25 @@ impl Keeper {
             mode: ask.mode,
             seats: ask.seats,
             counted: entry.counts(ask.mode),
-            station: ask.station,
+            station: ask.station.clone(),
             since: now,
             ends_at: choice.ends_at,
             linger: entry.options().linger_time.map(|linger| linger.get()).unwrap_or_default(),
-            names: ask.names,
+            names: ask.names.clone(),
+            address: ask.address,
+            reserved: self.rules.fitting(&ask.caller(), ask.wish()),
         };
         self.state.remember(session.clone());
         self.track(id, session.ends_at);
+        self.locate(id, ask.container.clone());
+        if let Some(live) = self.live.get_mut(&id) {
+            live.since = Some(moment.boottime);
+        }
+        self.state.count_granted(&session);
         self.promise(id, moment);
-        let starts_usage = choice.starts_usage.map(|_| now);
-        let record = Record::granted(&session, starts_usage);
-        Ok((Answer::Granted(Box::new(self.given(session))), Some((record, Undo { session: id, usage }))))
+        let record = Record::granted(&session, choice.starts_usage.map(|_| now));
+        let undo = Undo { session: Some(id), units: None, usage, named: named.map(|list| (list, user.clone())) };
+        Ok((Box::new(self.given(session)), (record, undo)))
     }
 
     fn given(&self, session: Session) -> Given {
@@ -188,61 +274,23 @@ impl Keeper {
     /// Ends all streams without ending a session: the server stops, and its clients come back to the next one.
     pub fn close_streams(&mut self) {
         self.live.values_mut().for_each(|live| live.stream = None);
-    }
-
-    /// What [`Keeper::acquire`] would answer, without taking anything.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub fn explain(&self, ask: &Ask, moment: Moment) -> Result<(LicenseId, usize), Refusal> {
-        let request = request(ask, SessionId::from_u128(u128::from_be_bytes(ask.request_id)));
-        self.decide(&request, self.state.effective(moment)).map(|(place, _)| place)
-    }
-
-    pub(super) fn decide(&self, request: &Request, now: Timestamp) -> Result<((LicenseId, usize), Choice), Refusal> {
-        let (Some(container), Some(firm)) = (&self.state.container, self.state.firms.get(&request.firm_code)) else {
-            return Err(Refusal::not_found(request.product_code));
-        };
-        let places = firm.of_product(request.product_code);
-        let candidates: Vec<Candidate<'_>> = places
-            .iter()
-            .filter_map(|(id, place)| {
-                let license = firm.licenses.get(id)?;
-                Some(Candidate {
-                    serial: &container.serial,
-                    location: Location::Local,
-                    container_disabled: false,
-                    firm_disabled: false,
-                    veto: None,
-                    entry: license.entries.get(*place)?,
-                    state: &license.state,
-                    seats: &license.seats,
-                })
-            })
-            .collect();
-        let situation = Situation { now, server_version: &self.version };
-        let choice = decide(request, &candidates, &situation)?;
-        // Every place has its candidate: entries are resolved together with the index.
-        let place = places.get(choice.candidate).copied().ok_or_else(|| Refusal::not_found(request.product_code))?;
-        Ok((place, choice))
-    }
-
-    /// Lets lingering seats of a product go, before a decision about it.
-    pub fn advance(&mut self, firm: FirmCode, product: ProductCode, moment: Moment) {
-        let now = self.state.effective(moment);
-        let Some(firm) = self.state.firms.get_mut(&firm) else { return };
-        let licenses: Vec<LicenseId> = firm.of_product(product).iter().map(|(id, _)| *id).collect();
-        for id in licenses {
-            if let Some(license) = firm.licenses.get_mut(&id) {
-                license.seats.advance(now);
-            }
-        }
+        self.waiting.queues.clear();
     }
 
     /// Takes back a grant whose record could not be written.
     pub fn undo(&mut self, undo: Undo, now: Timestamp) {
-        if let Some(session) = self.state.forget(undo.session, now) {
-            self.untrack(undo.session, session.ends_at);
+        if let Some(id) = undo.session
+            && let Some(session) = self.state.forget(id, now)
+        {
+            self.untrack(id, session.ends_at);
+            self.state.usage.not_granted(session.firm_code, session.product_code);
+            if let Some((list, user)) = undo.named {
+                self.state.users.unname(list, &user, session.station.as_str());
+            }
+            self.seats_may_be_free(session.firm_code, session.license);
+        }
+        if let Some(request) = undo.units {
+            self.state.takings.forget(&request);
         }
         if let Some((firm, license, part, before)) = undo.usage
             && let Some(license) = self.state.firms.get_mut(&firm).and_then(|firm| firm.licenses.get_mut(&license))
@@ -254,6 +302,16 @@ impl Keeper {
     /// The session, if it is this client's.
     fn owned(&self, id: SessionId, client_key: &PublicKey) -> Option<&Session> {
         self.state.sessions.get(&id).filter(|session| session.client_key == *client_key)
+    }
+
+    /// The same, unless its time is over already.
+    #[must_use]
+    pub fn held_by(&self, id: SessionId, client_key: &PublicKey, moment: Moment) -> Option<&Session> {
+        let session = self.owned(id, client_key)?;
+        let deadline = self.live.get(&id).and_then(|live| live.deadline);
+        let over = deadline.is_some_and(|deadline| deadline <= moment.boottime)
+            || session.ends_at.is_some_and(|end| end <= self.state.effective(moment));
+        (!over).then_some(session)
     }
 
     /// The key of a session's client, for checking a proof.
@@ -334,11 +392,34 @@ impl Keeper {
     fn end(&mut self, id: SessionId, moment: Moment, told: impl FnOnce() -> StreamEnd) -> Option<Record> {
         let at = self.state.effective(moment);
         let session = self.state.end(id, at)?;
+        self.seat_given_back(&session, moment);
         if let Some(stream) = self.untrack(id, session.ends_at) {
             // A client that is gone needs not be told.
             let _ = stream.send(told());
         }
+        self.over.push(session);
         Some(Record::Released { session: id, at })
+    }
+
+    /// Notes in which container a session's client is. On a restart it is unknown until the client comes back.
+    pub fn locate(&mut self, id: SessionId, container: Option<Arc<PeerContainer>>) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.container = container;
+        }
+    }
+
+    /// The container of a session's client, as far as it is known.
+    #[must_use]
+    pub fn container(&self, id: SessionId) -> Option<&Arc<PeerContainer>> {
+        self.live.get(&id)?.container.as_ref()
+    }
+
+    /// Ends every session of a container that has ended: no program in it is left that could believe in its seat.
+    pub fn container_ended(&mut self, container: &str, moment: Moment) -> Vec<Record> {
+        let gone = |live: &Live| live.container.as_ref().is_some_and(|known| known.id == container);
+        let mut ids: Vec<SessionId> = self.live.iter().filter(|(_, live)| gone(live)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.end(id, moment, || StreamEnd::Released)).collect()
     }
 
     /// Whether a session is held by a stream now; else its seat is only reserved.
@@ -394,6 +475,13 @@ impl Keeper {
         self.announce(id, Some(moment.now.saturating_add(time)));
     }
 
+    /// Keeps the seat for as long as after a lost stream.
+    pub(super) fn reserve_for_reconnect(&mut self, id: SessionId, moment: Moment) {
+        if !self.is_held(id) {
+            self.reserve(id, and_a_tenth(self.times.reconnect_grace), moment);
+        }
+    }
+
     fn clear_deadline(&mut self, id: SessionId) {
         if let Some(old) = self.live.get_mut(&id).and_then(|live| live.deadline.take()) {
             self.deadlines.remove(&(old, id));
@@ -409,36 +497,4 @@ impl Keeper {
         let Some(pool) = license.entry(session.part).map(|entry| entry.places().pool) else { return };
         license.seats.pool_mut(pool).announce_end(AccessId(id.to_u128()), end);
     }
-}
-
-fn request(ask: &Ask, id: SessionId) -> Request {
-    Request {
-        firm_code: ask.firm_code,
-        product_code: ask.product_code,
-        feature_map: ask.feature_map,
-        mode: ask.mode,
-        seats: ask.seats,
-        access: AccessId(id.to_u128()),
-        client: client_instance(&ask.client_key),
-        station: ask.station.clone(),
-        origin: ask.origin,
-        locations: LocationOrder::default(),
-        release_date: ask.release_date,
-        require_maintenance: false,
-        take_units: None,
-        best_match: None,
-    }
-}
-
-/// The refusal of a server that holds as many sessions as it can, or has too much to do.
-#[must_use]
-pub fn overloaded(product_code: ProductCode) -> Refusal {
-    Refusal::one(RefusalLine {
-        serial: None,
-        product_code,
-        reason: Reason::Overloaded,
-        holders: Vec::new(),
-        free_at: None,
-        instead: Some("ask again in a moment".to_owned()),
-    })
 }

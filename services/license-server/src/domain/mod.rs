@@ -1,15 +1,25 @@
 //! What the licence server knows and decides, without I/O: containers, firms, sessions, and the records that change them.
 
 pub mod ask;
+pub mod crypto;
+pub mod deciding;
+pub mod event;
 pub mod firm;
 pub mod keeper;
+pub mod noticing;
 pub mod peer;
+pub mod queue;
 pub mod record;
+pub mod rules;
 pub mod session;
 mod settle;
 pub mod state;
 pub mod taken_back;
 pub mod time;
+pub mod units;
+pub mod usage;
+pub mod users;
+pub mod waiting;
 
 /// Most sessions at once.
 pub const MAX_SESSIONS: usize = 100_000;

@@ -13,6 +13,7 @@ use lictor_signing::cbor::{self, Canonical, CborError, FieldWriter, Reader, Writ
 
 use super::session::{Session, read_firm};
 use super::time::{Noted, read_span, write_span};
+use super::units::UnitsTaken;
 
 /// A change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub enum Record {
         /// When the usage period of its new part started with it.
         starts_usage: Option<Timestamp>,
     },
+    /// Units of pay-per-use were taken.
+    UnitsTaken(UnitsTaken),
 }
 
 impl Record {
@@ -184,6 +187,10 @@ impl Canonical for Record {
                 fields.option(2, *ahead_by, write_span);
             }
             Self::Moved { session, starts_usage } => write_granted(fields, 11, session, *starts_usage),
+            Self::UnitsTaken(taken) => {
+                fields.field(0, |w| w.uint(20));
+                taken.write_fields(fields);
+            }
         });
     }
 
@@ -234,6 +241,7 @@ impl Canonical for Record {
                 session: Box::new(fields.required(1, Session::read)?),
                 starts_usage: fields.optional(2, Reader::time)?,
             },
+            20 => Self::UnitsTaken(UnitsTaken::read_fields(&mut fields)?),
             kind => return Err(CborError::UnknownKind(kind)),
         };
         fields.end()?;

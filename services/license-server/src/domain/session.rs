@@ -1,5 +1,6 @@
 //! A session: one client's holding of a seat, from the grant until it is released or its time is over.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
@@ -13,6 +14,7 @@ use lictor_signing::cbor::{Canonical, CborError, Reader, Writer};
 use sha2::{Digest as _, Sha256};
 
 use super::MAX_NAME_BYTES;
+use super::rules::{MAX_RULE_NAME_BYTES, MAX_RULES};
 
 /// A client's own name for a wish; the same again is the same session.
 pub type RequestId = [u8; 16];
@@ -81,6 +83,10 @@ pub struct Session {
     pub linger: Duration,
     /// What to show people.
     pub names: ClientNames,
+    /// From which address it was asked for; none for the Unix socket.
+    pub address: Option<IpAddr>,
+    /// Access rules that keep seats for its client: those it holds are counted against them.
+    pub reserved: Vec<String>,
 }
 
 impl Session {
@@ -115,7 +121,7 @@ pub fn client_instance(key: &PublicKey) -> ClientInstance {
 
 impl Canonical for Session {
     fn write(&self, writer: &mut Writer) {
-        writer.array(19);
+        writer.array(21);
         writer.bytes(&self.id.to_u128().to_be_bytes());
         writer.bytes(&self.request_id);
         writer.bytes(&self.asked);
@@ -135,13 +141,21 @@ impl Canonical for Session {
         writer.uint(u64::try_from(self.linger.as_micros()).unwrap_or(u64::MAX));
         writer.text(&self.names.program);
         writer.list(&[&self.names.user, &self.names.host], |w, name| w.text(name));
+        match self.address {
+            None => writer.bytes(&[]),
+            Some(IpAddr::V4(address)) => writer.bytes(&address.octets()),
+            Some(IpAddr::V6(address)) => writer.bytes(&address.octets()),
+        }
+        writer.list(&self.reserved, |w, rule| w.text(rule));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
-        if reader.array(19)? != 19 {
-            return Err(CborError::Value("a session has nineteen parts"));
+        let parts = reader.array(21)?;
+        // Nineteen before there were access rules.
+        if parts != 19 && parts != 21 {
+            return Err(CborError::Value("a session has twenty-one parts"));
         }
-        Ok(Self {
+        let mut session = Self {
             id: SessionId::from_u128(u128::from_be_bytes(reader.fixed()?)),
             request_id: reader.fixed()?,
             asked: reader.fixed()?,
@@ -167,7 +181,25 @@ impl Canonical for Session {
                 let mut rest = reader.list(2, |r| r.text(MAX_NAME_BYTES).map(str::to_owned))?.into_iter();
                 ClientNames { program, user: rest.next().unwrap_or_default(), host: rest.next().unwrap_or_default() }
             },
-        })
+            address: None,
+            reserved: Vec::new(),
+        };
+        if parts == 21 {
+            session.address = read_address(reader)?;
+            session.reserved = reader.list(MAX_RULES, |r| r.text(MAX_RULE_NAME_BYTES).map(str::to_owned))?;
+        }
+        Ok(session)
+    }
+}
+
+fn read_address(reader: &mut Reader<'_>) -> Result<Option<IpAddr>, CborError> {
+    match *reader.bytes(16)? {
+        [] => Ok(None),
+        [a, b, c, d] => Ok(Some([a, b, c, d].into())),
+        ref octets => {
+            let octets = <[u8; 16]>::try_from(octets).map_err(|_| CborError::Value("address"))?;
+            Ok(Some(octets.into()))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use lictor_licensing::id::{FirmCode, SessionId};
 use lictor_licensing::refusal::Reason;
 
 use super::ask::Moment;
+use super::deciding::Regard;
 use super::keeper::Keeper;
 use super::record::Record;
 use super::session::{Session, client_instance};
@@ -40,7 +41,7 @@ impl Keeper {
         let now = self.state.effective(moment);
         let session = self.state.sessions.get(&id)?.clone();
         let request = wish_again(&session);
-        let ((license_id, place), choice) = self.decide(&request, now).ok()?;
+        let ((license_id, place), choice) = self.decide(&request, Regard::Nothing, now).ok()?;
         let license = self.state.firms.get_mut(&session.firm_code)?.licenses.get_mut(&license_id)?;
         let entry = license.entries.get(place)?;
         grant(&request, entry, &mut license.state, &mut license.seats, now).ok()?;

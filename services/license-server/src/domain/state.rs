@@ -9,17 +9,20 @@ use lictor_license_file::limits::{MAX_EVIDENCE, MAX_QUESTIONS, MAX_SERIAL_BYTES,
 use lictor_license_file::segment::Question;
 use lictor_license_file::state::VendorState;
 use lictor_licensing::access::AccessId;
-use lictor_licensing::effective::EffectiveEntry;
 use lictor_licensing::id::{FirmCode, SessionId};
 use lictor_signing::PublicKey;
 use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 
 use super::ask::Moment;
+use super::deciding::seats_of;
 use super::firm::Firm;
 use super::record::{Record, read_keys, read_roots, write_keys, write_roots};
 use super::session::{RequestId, Session, read_firm};
 use super::taken_back::TakenBack;
 use super::time::ProvenTime;
+use super::units::Takings;
+use super::usage::Usage;
+use super::users::{Users, list_of};
 use super::{MAX_FIRMS, MAX_SESSIONS};
 use crate::store::journal::Replay;
 
@@ -54,6 +57,14 @@ pub struct State {
     pub time: ProvenTime,
     /// Imports that were taken back because the server did not start with them.
     pub taken_back: TakenBack,
+    /// Units that were taken lately, by request.
+    pub takings: Takings,
+    /// Who is named for licences with named users.
+    pub users: Users,
+    /// How much each product was used, as far as it was written down.
+    pub usage: Usage,
+    /// Seats that are held under each reservation of the access rules.
+    reserved: HashMap<String, u64>,
 }
 
 impl State {
@@ -70,6 +81,10 @@ impl State {
             ended_set: std::collections::HashSet::new(),
             time: ProvenTime::default(),
             taken_back: TakenBack::default(),
+            takings: Takings::default(),
+            users: Users::default(),
+            usage: Usage::default(),
+            reserved: HashMap::new(),
         }
     }
 
@@ -117,7 +132,10 @@ impl State {
                 self.firm_mut(*firm)?.number_context(*sequence, *question);
             }
             Record::EvidenceKept { firm, evidence } => self.firm_mut(*firm)?.keep_evidence(evidence.clone()),
-            Record::Granted { session, starts_usage } => self.take_granted(session, *starts_usage),
+            Record::Granted { session, starts_usage } => {
+                self.take_granted(session, *starts_usage);
+                self.count_granted(session);
+            }
             Record::Released { session, at } => {
                 self.end(*session, *at);
             }
@@ -126,8 +144,8 @@ impl State {
                 self.time.take_signed(*at, *ahead_by);
                 self.firms.values_mut().for_each(|firm| firm.no_use_after(*at));
             }
+            Record::UnitsTaken(taken) => self.units_were_taken(taken),
             Record::Moved { session, starts_usage } => {
-                self.sessions.remove(&session.id);
                 self.take_granted(session, *starts_usage);
             }
         }
@@ -144,8 +162,12 @@ impl State {
         let firm = self.firms.get_mut(&session.firm_code);
         let license = firm.and_then(|firm| firm.licenses.get_mut(&session.license));
         if let Some(license) = license
-            && let Some(places) = license.entry(session.part).map(EffectiveEntry::places)
+            && let Some(entry) = license.entry(session.part)
         {
+            let places = entry.places();
+            if let Some(list) = list_of(session.license, entry) {
+                self.users.name(list, &session.names.user, session.station.as_str());
+            }
             if let Some(at) = starts_usage {
                 license.state.start_usage(places.usage_start, at);
             }
@@ -155,10 +177,44 @@ impl State {
         self.remember(session.clone());
     }
 
+    /// Counts a seat that was given.
+    pub(super) fn count_granted(&mut self, session: &Session) {
+        let Some(firm) = self.firms.get(&session.firm_code) else { return };
+        let (free, total) = seats_of(firm, session.product_code);
+        self.usage.granted(session.firm_code, session.product_code, total.saturating_sub(free), session.since);
+    }
+
     /// Adds a session whose seats are taken already.
     pub fn remember(&mut self, session: Session) {
         self.requests.insert(session.request_id, session.id);
-        self.sessions.insert(session.id, session);
+        self.count_reserved(&session, true);
+        if let Some(before) = self.sessions.insert(session.id, session) {
+            self.count_reserved(&before, false);
+        }
+    }
+
+    /// Counts a session's seats for or no longer for the reservations that it holds them under.
+    fn count_reserved(&mut self, session: &Session, holds: bool) {
+        for rule in &session.reserved {
+            let held = self.reserved.entry(rule.clone()).or_default();
+            let seats = u64::from(session.units());
+            *held = if holds { held.saturating_add(seats) } else { held.saturating_sub(seats) };
+            if *held == 0 {
+                self.reserved.remove(rule);
+            }
+        }
+    }
+
+    /// Seats that are held under a reservation.
+    #[must_use]
+    pub fn reserved(&self, rule: &str) -> u32 {
+        u32::try_from(self.reserved.get(rule).copied().unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// Says anew under which reservations a session holds its seats, after the rules changed.
+    pub fn set_reserved(&mut self, id: SessionId, reserved: Vec<String>) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        self.remember(Session { reserved, ..session.clone() });
     }
 
     /// Ends a session and gives its seats back. None when it is not there, which a repeated message may well find.
@@ -178,6 +234,7 @@ impl State {
     /// Takes a session back as if it had never been, after its grant could not be written.
     pub fn forget(&mut self, id: SessionId, at: Timestamp) -> Option<Session> {
         let session = self.sessions.remove(&id)?;
+        self.count_reserved(&session, false);
         self.requests.remove(&session.request_id);
         if let Some(license) =
             self.firms.get_mut(&session.firm_code).and_then(|firm| firm.licenses.get_mut(&session.license))
@@ -237,6 +294,12 @@ impl Canonical for State {
                     w.bytes(&encode_firm(firm));
                 }
             });
+            let takings = (!self.takings.is_empty()).then_some(&self.takings);
+            fields.option(20, takings, |w, takings| takings.write(w));
+            let users = (!self.users.is_empty()).then_some(&self.users);
+            fields.option(30, users, |w, users| users.write(w));
+            let usage = (!self.usage.is_empty()).then_some(&self.usage);
+            fields.option(31, usage, |w, usage| usage.write(w));
         });
     }
 
@@ -270,6 +333,9 @@ impl State {
             state.time.see(seen);
         }
         let pieces = fields.optional(8, |r| r.list(MAX_FIRMS, |r| read_piece(r, &taken_back)))?;
+        state.takings = fields.optional(20, Takings::read)?.unwrap_or_default();
+        state.users = fields.optional(30, Users::read)?.unwrap_or_default();
+        state.usage = fields.optional(31, Usage::read)?.unwrap_or_default();
         fields.end()?;
         firms.extend(pieces.unwrap_or_default());
         state.firms = firms.into_iter().map(|firm| (firm.code(), firm)).collect();

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::admin::AdminToken;
 use super::seats::{Identity, remote_denied};
 use super::{channel, local_only, parse, status, view};
+use crate::domain::keeper::Keeper;
 use crate::writer::Ledger;
 
 /// The RPCs around the container.
@@ -43,10 +44,11 @@ impl ContainerService for Containers {
     ) -> Result<Response<wire::ListContainersResponse>, Status> {
         local_only(&channel(&request)?, self.identity.network_server)?;
         let id: String = self.identity.container_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let kind = self.identity.kind;
         let listed = self.ledger.read(move |keeper, moment| {
             let floor = keeper.state.time.floor(moment.boottime);
             wire::ListContainersResponse {
-                containers: view::containers(&keeper.state, &id),
+                containers: view::containers(&keeper.state, &id, kind),
                 clock_suspect: keeper.state.time.is_suspect(moment),
                 proven_time: (floor > Timestamp::UNIX_EPOCH).then(|| timestamp(floor)),
             }
@@ -69,7 +71,7 @@ impl ContainerService for Containers {
         self.refresh().await?;
         Ok(Response::new(wire::CreateContainerResponse {
             serial: created.serial,
-            kind: WireKind::Folder.into(),
+            kind: WireKind::from(self.identity.kind).into(),
             firm_code: created.firm_code.get(),
             counter: created.counter,
             created: created.created,
@@ -97,7 +99,12 @@ impl ContainerService for Containers {
             .change(move |writer, moment| writer.create_context(firm, challenge, moment))
             .await
             .map_err(|problem| status(&problem))?;
-        Ok(Response::new(wire::CreateContextResponse { context, serial, counter, kind: WireKind::Folder.into() }))
+        Ok(Response::new(wire::CreateContextResponse {
+            context,
+            serial,
+            counter,
+            kind: WireKind::from(self.identity.kind).into(),
+        }))
     }
 
     async fn import_update(
@@ -141,19 +148,8 @@ impl ContainerService for Containers {
             return Ok(Response::new(wire::ExplainResponse { refusal, ..Default::default() }));
         }
         let serial = crate::domain::serial(&self.identity.container_id);
-        let firm_code = ask.firm_code;
-        let explained = self
-            .ledger
-            .read(move |keeper, moment| match keeper.explain(&ask, moment) {
-                Ok((id, place)) => {
-                    let license = keeper.state.firms.get(&firm_code).and_then(|firm| firm.licenses.get(&id));
-                    let entry = license.and_then(|license| Some(view::entry(id, license, license.entries.get(place)?)));
-                    wire::ExplainResponse { granted: true, entry, serial, refusal: None }
-                }
-                Err(refusal) => wire::ExplainResponse { refusal: Some(view::refusal(&refusal)), ..Default::default() },
-            })
-            .await
-            .map_err(|problem| status(&problem))?;
+        let look = move |keeper: &Keeper, moment| super::explain::explained(keeper, &ask, serial, moment);
+        let explained = self.ledger.read(look).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(explained))
     }
 

@@ -2,10 +2,16 @@
 
 mod admin;
 mod containers;
+mod crypto;
+mod events;
+mod explain;
 mod hold;
 mod parse;
+mod rules;
 mod seats;
+mod units;
 mod view;
+mod wait;
 
 use lictor_licensing::access::Origin;
 use lictor_licensing::error::{ErrorCode, Problem};
@@ -13,7 +19,11 @@ use tonic::{Request, Status};
 
 pub(crate) use admin::AdminToken;
 pub(crate) use containers::Containers;
+pub(crate) use crypto::Crypto;
+pub(crate) use events::EventDesk;
+pub(crate) use rules::RuleDesk;
 pub(crate) use seats::{Identity, Seats};
+pub(crate) use units::Units;
 pub(crate) use view::could_grant;
 
 use crate::listen::Channel;

@@ -7,13 +7,14 @@ use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::feature::FeatureMap;
 use lictor_licensing::id::{FirmCode, ProductCode, SessionId};
-use lictor_signing::PublicKey;
+use lictor_signing::{KeyChoice, MAX_CODE_BYTES, PublicKey};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::MAX_NAME_BYTES;
 use crate::domain::ask::Ask;
 use crate::domain::session::ClientNames;
+use crate::domain::units::UnitsWish;
 use crate::listen::Channel;
 
 /// Most seats in one access.
@@ -25,7 +26,7 @@ fn invalid(what: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::InvalidArgument, what, "correct the request; the rules are in the comments of server.proto")
 }
 
-fn exactly<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N], Problem> {
+pub(super) fn exactly<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N], Problem> {
     bytes.try_into().map_err(|_| invalid(format!("{what} must have {N} bytes, not {}", bytes.len())))
 }
 
@@ -101,7 +102,29 @@ pub(super) fn ask(
         },
         station,
         origin: channel.origin(),
+        address: channel.address(),
+        container: channel.container().cloned(),
     })
+}
+
+/// A wish for units.
+pub(super) fn units(request_id: &[u8], session: &str, units: u64) -> Result<UnitsWish, Problem> {
+    if units == 0 {
+        return Err(invalid("units must be 1 or more"));
+    }
+    Ok(UnitsWish { request_id: exactly(request_id, "request_id")?, session: session_id(session)?, units })
+}
+
+/// Which of a product's keys.
+pub(super) fn key_choice(choice: wire::KeyChoice) -> Result<KeyChoice, Problem> {
+    let wire::KeyChoice { selector, code, secret, of_container, of_protected_data, of_units } = choice;
+    let secret = secret.map(u8::try_from).transpose().map_err(|_| invalid("secret must be 0 to 127"))?;
+    let choice = KeyChoice { selector, code, secret, of_container, of_protected_data, of_units };
+    if choice.is_possible() {
+        Ok(choice)
+    } else {
+        Err(invalid(format!("code may have at most {MAX_CODE_BYTES} bytes, and secret must be 0 to 127")))
+    }
 }
 
 /// Whoever asks only for an explanation may have no key; he holds nothing either.
@@ -120,7 +143,7 @@ pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| invalid("this is not the id of a session"))
 }
 
-/// A kind of container; unspecified is the only one that this build has.
-pub(super) fn kind(kind: WireKind) -> ContainerKind {
-    kind.known().unwrap_or(ContainerKind::Folder)
+/// A kind of container; none when it is not specified.
+pub(super) fn kind(kind: WireKind) -> Option<ContainerKind> {
+    kind.known()
 }

@@ -1,12 +1,14 @@
 //! Seats: hello, acquire, hold, revalidate, release.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use lictor_api::server::v1 as wire;
 use lictor_api::server::v1::seat_service_server::SeatService;
 use lictor_api::types::v1 as types;
 use lictor_key_store::MemorySigner;
 use lictor_licensing::access::{Origin, Station};
+use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::id::SessionId;
 use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
@@ -14,6 +16,7 @@ use lictor_signing::{Envelope, GrantStatement, Signer as _, server_proof_message
 use tonic::{Request, Response, Status};
 
 use super::hold::HoldStream;
+use super::wait::WaitStream;
 use super::{channel, parse, status, view};
 use crate::domain::ask::{Answer, Ask, Given};
 use crate::listen::{Channel, Peer};
@@ -25,6 +28,7 @@ use crate::writer::Ledger;
 pub(crate) struct Identity {
     pub(crate) lease: MemorySigner,
     pub(crate) container_id: [u8; 32],
+    pub(crate) kind: ContainerKind,
     pub(crate) version: String,
     pub(crate) instance: String,
     pub(crate) host: Station,
@@ -64,17 +68,13 @@ pub(crate) struct Seats {
 }
 
 fn no_session() -> Status {
-    status(&Problem::new(
-        ErrorCode::NotFound,
-        "the session is not there, or this client has not proved that it is its own",
-        "take a seat again",
-    ))
+    status(&crate::writer::no_session())
 }
 
 impl Seats {
     /// Lets a proof count that came with a call about a session. Needed once per connection; without one the call is
     /// answered by what was proved before.
-    async fn take_proof(&self, channel: &Channel, session: SessionId, proof: &[u8]) -> Result<(), Status> {
+    pub(super) async fn take_proof(&self, channel: &Channel, session: SessionId, proof: &[u8]) -> Result<(), Status> {
         if proof.is_empty() {
             return Ok(());
         }
@@ -85,7 +85,15 @@ impl Seats {
         Ok(())
     }
 
-    fn grant(&self, given: Given) -> Result<wire::Grant, Status> {
+    /// A wish whose client has proved itself on this connection.
+    fn asked(&self, channel: &Channel, mut request: wire::AcquireRequest) -> Result<Ask, Status> {
+        let proof = std::mem::take(&mut request.proof);
+        let station = self.identity.station(channel);
+        let ask = parse::ask(request, station, channel, false).map_err(|problem| status(&problem))?;
+        if channel.proves(&ask.client_key, &proof) { Ok(ask) } else { Err(bad_proof()) }
+    }
+
+    pub(super) fn grant(&self, given: Given) -> Result<wire::Grant, Status> {
         let Given { session, text, quantity, module_of } = given;
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let times = self.identity.times;
@@ -121,6 +129,7 @@ impl Seats {
                 module_of: module_of.map(|code| code.get()),
                 effective: Vec::new(),
                 license_id: session.license.to_string(),
+                units_left: None,
             }),
             serial,
             revalidate_within_ms: statement.revalidate_within_ms,
@@ -134,7 +143,7 @@ fn serial_of(identity: &Identity) -> String {
     crate::domain::serial(&identity.container_id)
 }
 
-fn bad_proof() -> Status {
+pub(super) fn bad_proof() -> Status {
     status(&Problem::new(
         ErrorCode::Unauthenticated,
         "the client does not prove that it holds its key on this connection",
@@ -184,13 +193,7 @@ impl SeatService for Seats {
 
     async fn acquire(&self, request: Request<wire::AcquireRequest>) -> Result<Response<wire::AcquireResponse>, Status> {
         let channel = channel(&request)?;
-        let mut request = request.into_inner();
-        let proof = std::mem::take(&mut request.proof);
-        let station = self.identity.station(&channel);
-        let ask = parse::ask(request, station, &channel, false).map_err(|problem| status(&problem))?;
-        if !channel.proves(&ask.client_key, &proof) {
-            return Err(bad_proof());
-        }
+        let ask = self.asked(&channel, request.into_inner())?;
         if channel.origin() != Origin::Local && !self.identity.network_server {
             return Ok(Response::new(refused(&remote_denied(&ask))));
         }
@@ -201,6 +204,20 @@ impl SeatService for Seats {
             }
             Answer::Refused(refusal) => refused(&refusal),
         }))
+    }
+
+    type WaitStream = WaitStream;
+
+    async fn wait(&self, request: Request<wire::WaitRequest>) -> Result<Response<WaitStream>, Status> {
+        let channel = channel(&request)?;
+        let wire::WaitRequest { request, wait_ms } = request.into_inner();
+        let seats = Arc::new(self.clone());
+        let ask = self.asked(&channel, request.unwrap_or_default())?;
+        if channel.origin() != Origin::Local && !self.identity.network_server {
+            return Ok(Response::new(WaitStream::refused(seats, Answer::Refused(remote_denied(&ask)))));
+        }
+        let visit = self.ledger.wait(ask, Duration::from_millis(wait_ms)).map_err(|problem| status(&problem))?;
+        Ok(Response::new(WaitStream::new(seats, visit)))
     }
 
     type HoldStream = HoldStream;

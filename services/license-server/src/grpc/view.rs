@@ -3,6 +3,7 @@
 use lictor_api::convert::timestamp;
 use lictor_api::server::v1 as wire;
 use lictor_api::types::v1 as types;
+use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::decide::check_validity;
 use lictor_licensing::effective::{EffectiveEntry, Source};
 use lictor_licensing::id::LicenseId;
@@ -13,10 +14,11 @@ use lictor_licensing::refusal::{Refusal, RefusalLine};
 use crate::domain::ask::Moment;
 use crate::domain::firm::License;
 use crate::domain::keeper::Keeper;
+use crate::domain::session::Session;
 use crate::domain::state::State;
 
 /// All containers with their entries.
-pub(super) fn containers(state: &State, container_id: &str) -> Vec<wire::ServerContainer> {
+pub(super) fn containers(state: &State, container_id: &str, kind: ContainerKind) -> Vec<wire::ServerContainer> {
     let Some(container) = &state.container else { return Vec::new() };
     let firms = state.firms.values().map(|firm| wire::FirmEntries {
         firm_code: firm.code().get(),
@@ -30,7 +32,7 @@ pub(super) fn containers(state: &State, container_id: &str) -> Vec<wire::ServerC
     vec![wire::ServerContainer {
         serial: container.serial.clone(),
         container_id: container_id.to_owned(),
-        kind: types::ContainerKind::Folder.into(),
+        kind: types::ContainerKind::from(kind).into(),
         firms: firms.collect(),
     }]
 }
@@ -49,6 +51,7 @@ pub(super) fn entry(id: LicenseId, license: &License, part: &EffectiveEntry) -> 
         module_of: (part.part() != Part::Parent).then(|| part.parent_code().get()),
         effective: effective(license, part),
         license_id: id.to_string(),
+        units_left: license.units_left(part),
     }
 }
 
@@ -78,24 +81,31 @@ fn effective(license: &License, part: &EffectiveEntry) -> Vec<types::EffectiveOp
 
 /// All live sessions, the oldest first.
 pub(super) fn sessions(keeper: &Keeper) -> Vec<wire::Session> {
-    let serial = keeper.state.container.as_ref().map(|container| container.serial.clone()).unwrap_or_default();
     let mut sessions: Vec<_> = keeper.state.sessions.values().collect();
     sessions.sort_by_key(|session| session.id);
-    sessions
-        .into_iter()
-        .map(|session| wire::Session {
-            session_id: session.id.to_string(),
-            serial: serial.clone(),
-            firm_code: session.firm_code.get(),
-            product_code: session.product_code.get(),
-            client: session.names.to_string(),
-            station: session.station.to_string(),
-            since: Some(timestamp(session.since)),
-            mode: mode(session.mode).into(),
-            units: session.units(),
-            state: if keeper.is_held(session.id) { "held" } else { "reserved" }.to_owned(),
-        })
-        .collect()
+    sessions.into_iter().map(|one| session(keeper, one)).collect()
+}
+
+/// One session.
+pub(super) fn session(keeper: &Keeper, session: &Session) -> wire::Session {
+    let serial = keeper.state.container.as_ref().map(|container| container.serial.clone()).unwrap_or_default();
+    wire::Session {
+        session_id: session.id.to_string(),
+        serial,
+        firm_code: session.firm_code.get(),
+        product_code: session.product_code.get(),
+        client: session.names.to_string(),
+        station: session.station.to_string(),
+        since: Some(timestamp(session.since)),
+        mode: mode(session.mode).into(),
+        units: session.units(),
+        state: if keeper.is_held(session.id) { "held" } else { "reserved" }.to_owned(),
+        container: keeper.container(session.id).map(|container| wire::PeerContainer {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            image: container.image.clone(),
+        }),
+    }
 }
 
 fn mode(mode: lictor_licensing::access::AccessMode) -> wire::AccessMode {

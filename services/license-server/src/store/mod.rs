@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod disk;
+pub mod event_log;
 pub mod folder;
 pub mod journal;
 pub mod kept;

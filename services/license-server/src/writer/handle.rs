@@ -9,8 +9,12 @@ use lictor_licensing::id::SessionId;
 use tokio::sync::oneshot;
 
 use super::Writer;
+use super::events::Events;
+use super::waiting::Newcomer;
 use crate::domain::ask::{Answer, Ask, Attached, Moment};
 use crate::domain::keeper::Keeper;
+use crate::domain::session::RequestId;
+use crate::domain::units::{UnitsAnswer, UnitsWish};
 use crate::listen::Channel;
 
 /// Wishes that may wait for the writer; more are told to come again.
@@ -26,10 +30,13 @@ pub(super) type Answered = Result<Answer, Problem>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     Acquire { ask: Box<Ask>, reply: oneshot::Sender<Answered> },
+    Wait(Box<Newcomer>),
+    Leave { request: RequestId, visit: u64 },
     Attach { session: SessionId, channel: Channel, reply: oneshot::Sender<Option<Attached>> },
     Detach { session: SessionId, generation: u64 },
     Revalidate { session: SessionId, channel: Channel, reply: oneshot::Sender<bool> },
     Release { session: SessionId, channel: Channel, reply: oneshot::Sender<()> },
+    TakeUnits { wish: UnitsWish, channel: Channel, reply: oneshot::Sender<Result<UnitsAnswer, Problem>> },
     Read(Look),
     Change(Change),
     Stop(oneshot::Sender<()>),
@@ -40,6 +47,7 @@ pub(super) enum Command {
 pub struct Ledger {
     sender: mpsc::Sender<Command>,
     waiting: Arc<AtomicUsize>,
+    events: Events,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -62,11 +70,22 @@ fn busy() -> Problem {
 }
 
 impl Ledger {
-    pub(super) fn new(sender: mpsc::Sender<Command>, waiting: Arc<AtomicUsize>) -> Self {
-        Self { sender, waiting }
+    pub(super) fn new(sender: mpsc::Sender<Command>, waiting: Arc<AtomicUsize>, events: Events) -> Self {
+        Self { sender, waiting, events }
     }
 
-    fn send(&self, command: Command) -> Result<(), Problem> {
+    /// What happens at the server.
+    #[must_use]
+    pub const fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Whether the writer takes on more.
+    pub(super) fn has_time(&self) -> Result<(), Problem> {
+        if self.waiting() >= MAX_WAITING { Err(busy()) } else { Ok(()) }
+    }
+
+    pub(super) fn send(&self, command: Command) -> Result<(), Problem> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.sender.send(command).map_err(|_| gone())
     }
@@ -126,6 +145,19 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Release { session, channel, reply })?;
         answer.await.map_err(|_| gone())
+    }
+
+    /// Takes units for a client that proved itself on this connection. The answer comes after they are durably taken.
+    ///
+    /// # Errors
+    /// When the wish cannot be dealt with; a refusal by licence is no error.
+    pub async fn take_units(&self, wish: UnitsWish, channel: Channel) -> Result<UnitsAnswer, Problem> {
+        if self.waiting() >= MAX_WAITING {
+            return Err(busy());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::TakeUnits { wish, channel, reply })?;
+        answer.await.map_err(|_| gone())?
     }
 
     /// Looks at the state as it is durable.

@@ -4,9 +4,12 @@
 //! two milliseconds for more; a client that is alone never waits.
 
 mod admin;
+mod events;
 mod handle;
 mod import;
 mod time;
+mod units;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,13 +24,18 @@ use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 pub use admin::Created;
+pub use events::{Events, MAX_EVENTS, MAX_WATCHERS};
 use handle::{Answered, Command, Look};
 pub use handle::{Ledger, MAX_WAITING};
 pub use import::Imported;
 pub use time::TimeImported;
+pub(crate) use units::no_session;
+pub use waiting::Visit;
 
-use crate::domain::ask::{Answer, AskError, Moment};
+use crate::domain::ask::{Answer, Ask, AskError, Moment};
+use crate::domain::event::{Event, EventType};
 use crate::domain::keeper::{Keeper, Undo};
+use crate::domain::noticing::Noticing;
 use crate::domain::record::Record;
 use crate::listen::Channel;
 use crate::metrics::Metrics;
@@ -85,6 +93,9 @@ pub struct Writer {
     batch: Batch,
     full: bool,
     fatal: Option<String>,
+    /// Who is told what happens.
+    pub(crate) events: Events,
+    noticing: Noticing,
 }
 
 impl std::fmt::Debug for Writer {
@@ -99,6 +110,11 @@ struct Batch {
     records: Vec<Vec<u8>>,
     undo: Vec<Undo>,
     answers: Vec<(Answered, oneshot::Sender<Answered>)>,
+    /// Answers of those who waited for their turn.
+    served: Vec<(Answered, oneshot::Sender<Answered>, SessionId)>,
+    units: Vec<units::Waiting>,
+    /// What to tell of once it is durable.
+    events: Vec<Event>,
     reads: Vec<Look>,
 }
 
@@ -109,7 +125,8 @@ struct Batch {
 pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std::io::Result<Ledger> {
     let (sender, receiver) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let ledger = Ledger::new(sender, Arc::clone(&waiting));
+    let events = Events::default();
+    let ledger = Ledger::new(sender, Arc::clone(&waiting), events.clone());
     let time_noted = parts.clock.boottime();
     let mut parts = parts;
     let lazy = parts.keeper.take_unwritten().iter().map(Record::to_bytes).collect();
@@ -128,6 +145,8 @@ pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std:
         batch: Batch::default(),
         full: false,
         fatal: None,
+        events,
+        noticing: Noticing::default(),
     };
     std::thread::Builder::new().name("lictor-writer".to_owned()).spawn(move || {
         writer.run(&receiver, &waiting);
@@ -199,12 +218,17 @@ impl Writer {
             Command::Acquire { ask, reply } => {
                 self.expire(moment);
                 self.keeper.advance(ask.firm_code, ask.product_code, moment);
-                let answer = self.acquire(*ask, moment);
+                let answer = self.acquire(&ask, moment);
                 self.batch.answers.push((answer, reply));
             }
+            Command::Wait(newcomer) => self.newcomer(*newcomer, moment),
+            Command::Leave { request, visit } => self.left(&request, visit, moment),
             // Whoever asked may have left; a stream that nobody reads is dropped and detaches by itself.
             Command::Attach { session, channel, reply } => {
                 let attached = self.client(session, &channel).and_then(|key| self.keeper.attach(session, &key));
+                if attached.is_some() {
+                    self.keeper.locate(session, channel.container().cloned());
+                }
                 let generation = attached.as_ref().map(|attached| attached.generation);
                 if let (Err(_), Some(generation)) = (reply.send(attached), generation) {
                     self.keeper.detach(session, generation, moment);
@@ -221,8 +245,13 @@ impl Writer {
                 if let Some(record) = client.and_then(|key| self.keeper.release(session, &key, moment)) {
                     self.lazy.push(record.to_bytes());
                     self.metrics.released();
+                    self.tell_over(EventType::SeatReleased, moment);
                 }
                 let _ = reply.send(());
+            }
+            Command::TakeUnits { wish, channel, reply } => {
+                self.expire(moment);
+                self.take_units(wish, &channel, reply, moment);
             }
             Command::Read(look) => self.batch.reads.push(look),
             Command::Change(change) => {
@@ -242,35 +271,32 @@ impl Writer {
         self.keeper.client_key(session).filter(|key| channel.has_proved(key))
     }
 
-    fn acquire(&mut self, ask: crate::domain::ask::Ask, moment: Moment) -> Result<Answer, Problem> {
-        let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|_| {
-            Problem::new(ErrorCode::Internal, "the licence server has no random bytes", "look into its log")
-        })?;
-        let id = SessionId::new(moment.now, random);
+    fn acquire(&mut self, ask: &Ask, moment: Moment) -> Result<Answer, Problem> {
+        let id = Self::fresh_id(moment)?;
         match self.keeper.acquire(ask, id, moment) {
             Ok((answer, grant)) => {
+                self.note_answer(ask, &answer, grant.is_some(), moment);
                 if let Some((record, undo)) = grant {
                     self.batch.records.push(record);
                     self.batch.undo.push(undo);
                 }
                 Ok(answer)
             }
-            Err(AskError::RequestIdReused) => Err(Problem::new(
-                ErrorCode::RequestIdReused,
-                "this request id came before with another wish",
-                "make a fresh request id for each wish",
-            )),
-            Err(AskError::Ended) => Err(Problem::new(
-                ErrorCode::WrongState,
-                "the session of this request id has ended",
-                "make a fresh request id to take a seat again",
-            )),
+            Err(error) => Err(ask_problem(error)),
         }
+    }
+
+    fn fresh_id(moment: Moment) -> Result<SessionId, Problem> {
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|_| {
+            Problem::new(ErrorCode::Internal, "the licence server has no random bytes", "look into its log")
+        })?;
+        Ok(SessionId::new(moment.now, random))
     }
 
     /// Makes the batch durable and answers; or takes it back and says why.
     fn commit(&mut self, moment: Moment) {
+        self.serve(moment);
         let batch = std::mem::take(&mut self.batch);
         let failed = if batch.records.is_empty() { Ok(()) } else { self.append(&batch.records) };
         match failed {
@@ -280,6 +306,9 @@ impl Writer {
                     // A client that left comes back under the same request id, or its time runs out.
                     let _ = reply.send(answer);
                 }
+                batch.units.into_iter().for_each(units::Waiting::answer);
+                self.answer_served(batch.served, moment);
+                self.tell(batch.events);
             }
             Err(StoreError::Full(_)) => {
                 for undo in batch.undo.into_iter().rev() {
@@ -290,10 +319,13 @@ impl Writer {
                     self.metrics.answered(&answer);
                     let _ = reply.send(answer);
                 }
+                batch.units.into_iter().for_each(|waiting| waiting.answer_unless(no_space()));
+                self.answer_served(batch.served, moment);
             }
             // Nothing is answered: nobody knows what the disk holds.
             Err(_) => return,
         }
+        self.tell_over(EventType::SeatExpired, moment);
         for look in batch.reads {
             look(&self.keeper, moment);
         }
@@ -365,9 +397,21 @@ impl Writer {
         }
     }
 
+    /// A container ended: its seats are free at once.
+    pub fn container_ended(&mut self, container: &str, moment: Moment) {
+        for record in self.keeper.container_ended(container, moment) {
+            self.lazy.push(record.to_bytes());
+            self.metrics.expired();
+        }
+    }
+
     fn tick(&mut self) {
         let moment = self.moment();
         self.expire(moment);
+        self.look_after_waiters(moment);
+        self.tell_over(EventType::SeatExpired, moment);
+        let minute = moment.boottime.saturating_sub(self.time_noted) >= TIME_NOTE;
+        self.notice(moment, minute);
         if moment.boottime.saturating_sub(self.time_noted) >= TIME_NOTE {
             self.note_time(moment);
             self.tell_suspicion(moment);
@@ -420,6 +464,22 @@ impl Writer {
 #[expect(clippy::disallowed_methods, reason = "the point is to not be woken by what comes meanwhile")]
 fn let_them_come() {
     std::thread::sleep(GATHER_STEP);
+}
+
+/// Why a wish has no answer by licence, as a sentence.
+fn ask_problem(error: AskError) -> Problem {
+    match error {
+        AskError::RequestIdReused => Problem::new(
+            ErrorCode::RequestIdReused,
+            "this request id came before with another wish",
+            "make a fresh request id for each wish",
+        ),
+        AskError::Ended => Problem::new(
+            ErrorCode::WrongState,
+            "the session of this request id has ended",
+            "make a fresh request id to take a seat again",
+        ),
+    }
 }
 
 /// The sentence about a full disk.

@@ -10,7 +10,6 @@ use lictor_license_server::store::Replay as _;
 use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
 use lictor_license_server::writer::Ledger;
 use lictor_licensing::access::{AccessMode, Origin, Seats, Station};
-use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::feature::FeatureMap;
 use lictor_licensing::id::{FirmCode, ProductCode};
 use lictor_signing::Signer as _;
@@ -25,10 +24,7 @@ fn start(disk: &MemoryDisk) -> (Ledger, mpsc::Receiver<String>) {
 async fn filled(ledger: &Ledger, seats: u32) -> Vendor {
     let mut vendor = Vendor::new(FIRM, 1);
     let lif = vendor.lif();
-    ledger
-        .change(move |writer, moment| writer.create_container(&lif, ContainerKind::Folder, moment))
-        .await
-        .expect("created");
+    ledger.change(move |writer, moment| writer.create_container(&lif, None, moment)).await.expect("created");
     let firm = vendor.firm;
     let (context, _) =
         ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await.expect("a context");
@@ -52,6 +48,8 @@ pub(crate) fn ask(number: u8) -> Ask {
         names: ClientNames::default(),
         station: Station::new("here").expect("a name"),
         origin: Origin::Local,
+        address: None,
+        container: None,
     }
 }
 

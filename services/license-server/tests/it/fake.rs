@@ -13,19 +13,19 @@ use tonic::{Request, Response, Status};
 
 use crate::stage::vendor::{FIRM, Vendor, start_of_tests};
 
-type Twist = fn(&mut GrantStatement);
+pub(crate) type Twist = fn(&mut GrantStatement);
 
 /// What a fake does.
 #[derive(Clone)]
-struct Fake {
+pub(crate) struct Fake {
     /// The key that it really holds.
-    key: MemorySigner,
+    pub(crate) key: MemorySigner,
     /// The key that it says it holds.
-    claimed: PublicKey,
-    root_documents: Vec<Vec<u8>>,
-    certificate: Vec<u8>,
+    pub(crate) claimed: PublicKey,
+    pub(crate) root_documents: Vec<Vec<u8>>,
+    pub(crate) certificate: Vec<u8>,
     /// Changes the grant before it is signed.
-    twist: Twist,
+    pub(crate) twist: Twist,
 }
 
 const BINDING: [u8; 32] = [3; 32];
@@ -73,6 +73,12 @@ impl SeatService for Fake {
         Ok(Response::new(wire::AcquireResponse { outcome: Some(wire::acquire_response::Outcome::Grant(grant)) }))
     }
 
+    type WaitStream = tokio_stream::Pending<Result<wire::WaitEvent, Status>>;
+
+    async fn wait(&self, _: Request<wire::WaitRequest>) -> Result<Response<Self::WaitStream>, Status> {
+        Err(Status::unimplemented("a fake"))
+    }
+
     type HoldStream = tokio_stream::Pending<Result<wire::HoldEvent, Status>>;
 
     async fn hold(&self, _: Request<wire::HoldRequest>) -> Result<Response<Self::HoldStream>, Status> {
@@ -109,7 +115,7 @@ async fn try_with(vendor: &Vendor, fake: Fake) -> Result<lictor_sdk::Seat, Acqui
     result
 }
 
-fn genuine(vendor: &Vendor) -> Fake {
+pub(crate) fn genuine(vendor: &Vendor) -> Fake {
     let key = MemorySigner::from_seed(&[40; 32]);
     Fake {
         claimed: key.public_key(),
