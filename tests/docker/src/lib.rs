@@ -1,5 +1,7 @@
 //! The compose file of the project on a Docker engine, without any registry of images: as a site behind an air gap does it.
 
+pub mod site;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! A Docker engine for tests: the one that answers, or a private one started for this run (root on Linux with `dockerd`).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,12 +20,18 @@ pub struct Engine {
 
 struct Private {
     daemon: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for Private {
     fn drop(&mut self) {
-        // The daemon takes its containers and networks down with it when it is asked to end.
+        self.end();
+    }
+}
+
+impl Private {
+    /// The daemon takes its containers and networks down with it when it is asked to end.
+    fn end(&mut self) {
         if let Some(pid) = Pid::from_raw(self.daemon.id().cast_signed()) {
             let _ = kill_process(pid, Signal::TERM);
         }
@@ -49,38 +55,68 @@ impl Engine {
         Self::start().context("no Docker engine answers, and a private one does not start")
     }
 
+    /// A private engine, also beside one that answers: for tests that restart it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_private() -> anyhow::Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("only root can start a Docker engine");
+        }
+        Self::start().context("a private Docker engine does not start")
+    }
+
+    /// The socket of a private engine.
+    ///
+    /// # Errors
+    /// It is not private.
+    pub fn socket(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.folder()?.join("docker.sock"))
+    }
+
+    /// The folder of a private engine: `data` in it is what a host keeps over a reboot.
+    ///
+    /// # Errors
+    /// It is not private.
+    pub fn folder(&self) -> anyhow::Result<&Path> {
+        Ok(self.private.as_ref().context("this engine is not ours")?.folder.path())
+    }
+
+    /// Ends a private engine with all of its containers, as the shutdown of its host does, and starts it again with
+    /// what it has kept.
+    ///
+    /// # Errors
+    /// It is not private, or does not start again.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        let private = self.private.as_mut().context("this engine is not ours")?;
+        private.end();
+        private.daemon = daemon(private.folder.path())?;
+        self.wait_until_up()
+    }
+
     fn start() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("lictor-docker-").tempdir()?;
         let path = folder.path();
         let host = format!("unix://{}", path.join("docker.sock").display());
-        let log = path.join("dockerd.log");
-        let daemon = Command::new("dockerd")
-            .arg("--host")
-            .arg(&host)
-            .arg("--data-root")
-            .arg(path.join("data"))
-            .arg("--exec-root")
-            .arg(path.join("exec"))
-            .arg("--pidfile")
-            .arg(path.join("pid"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log)?)
-            .spawn()
-            .context("`dockerd` is not installed; tests/scripts/install-dependencies.sh installs it")?;
-        let mut engine = Self { host: Some(host), private: Some(Private { daemon, _folder: folder }) };
+        let daemon = daemon(path)?;
+        let mut engine = Self { host: Some(host), private: Some(Private { daemon, folder }) };
+        engine.wait_until_up()?;
+        Ok(engine)
+    }
+
+    fn wait_until_up(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        while !engine.answers() {
-            let private = engine.private.as_mut().context("it was just made")?;
+        while !self.answers() {
+            let private = self.private.as_mut().context("it was just made")?;
             if private.daemon.try_wait()?.is_some() || started.elapsed() > START_LIMIT {
-                let text = fs::read_to_string(&log).unwrap_or_default();
+                let text = fs::read_to_string(private.folder.path().join("dockerd.log")).unwrap_or_default();
                 let tail: Vec<&str> = text.lines().rev().take(5).collect();
                 bail!("dockerd said: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" / "));
             }
             #[expect(clippy::disallowed_methods, reason = "the condition lies in another process")]
             thread::sleep(Duration::from_millis(100));
         }
-        Ok(engine)
+        Ok(())
     }
 
     fn answers(&self) -> bool {
@@ -98,4 +134,21 @@ impl Engine {
         command.stdin(Stdio::null());
         command
     }
+}
+
+fn daemon(path: &Path) -> anyhow::Result<Child> {
+    Command::new("dockerd")
+        .arg("--host")
+        .arg(format!("unix://{}", path.join("docker.sock").display()))
+        .arg("--data-root")
+        .arg(path.join("data"))
+        .arg("--exec-root")
+        .arg(path.join("exec"))
+        .arg("--pidfile")
+        .arg(path.join("pid"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::options().create(true).append(true).open(path.join("dockerd.log"))?)
+        .spawn()
+        .context("`dockerd` is not installed; tests/scripts/install-dependencies.sh installs it")
 }

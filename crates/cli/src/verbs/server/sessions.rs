@@ -42,6 +42,9 @@ pub(super) async fn sessions(environment: &Environment) -> Outcome {
                 "product_code": session.product_code,
                 "client": session.client,
                 "station": session.station,
+                "container": session.container.as_ref().map(|container| {
+                    json!({ "id": container.id, "name": container.name, "image": container.image })
+                }),
                 "since": show::time(session.since.as_ref()),
                 "mode": show::mode(session.mode),
                 "units": session.units,
@@ -62,13 +65,14 @@ pub(super) async fn sessions(environment: &Environment) -> Outcome {
                     session.product_code.to_string(),
                     session.units.to_string(),
                     session.client.clone(),
+                    session.container.as_ref().map_or_else(|| "-".to_owned(), |container| container.name.clone()),
                     session.station.clone(),
                     show::time_word(session.since.as_ref()),
                     session.state.clone(),
                 ]
             })
             .collect();
-        output::table(&["session", "product", "seats", "client", "station", "since", "state"], rows)
+        output::table(&["session", "product", "seats", "client", "container", "station", "since", "state"], rows)
     });
     Ok(())
 }
