@@ -7,7 +7,6 @@ use lictor_license_file::context;
 use lictor_license_server::domain::ask::Answer;
 use lictor_license_server::store::Disk as _;
 use lictor_license_server::store::memory_disk::{MemoryDisk, Unsynced};
-use lictor_licensing::binding::ContainerKind;
 
 use crate::stage::memory::start;
 use crate::stage::vendor::{FIRM, Vendor, add, start_of_tests};
@@ -37,7 +36,7 @@ async fn copies_of_a_folder_that_do_the_same_repeat_no_nonce() {
     let (ledger, _failure) = start(&disk, &clock);
     let mut vendor = Vendor::new(FIRM, 1);
     let (lif, firm) = (vendor.lif(), vendor.firm);
-    let created = ledger.change(move |writer, moment| writer.create_container(&lif, ContainerKind::Folder, moment));
+    let created = ledger.change(move |writer, moment| writer.create_container(&lif, None, moment));
     created.await.expect("created");
     let context = ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await;
     let update = vendor.update(&context.expect("a context").0, vec![add(1, 201, 5)]);

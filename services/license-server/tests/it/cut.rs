@@ -8,7 +8,6 @@ use lictor_license_file::segment::Operation;
 use lictor_license_server::domain::state::encode_firm;
 use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
 use lictor_license_server::writer::Ledger;
-use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::id::FirmCode;
 use lictor_licensing::item::Part;
 use lictor_licensing::options::{Options, UsagePeriod};
@@ -37,7 +36,7 @@ async fn filled(disk: &MemoryDisk, clock: &ManualClock) -> Vendor {
     let (ledger, _failure) = start(disk, clock);
     let mut vendor = Vendor::new(FIRM, 1);
     let lif = vendor.lif();
-    let created = ledger.change(move |writer, moment| writer.create_container(&lif, ContainerKind::Folder, moment));
+    let created = ledger.change(move |writer, moment| writer.create_container(&lif, None, moment));
     created.await.expect("created");
     let context = context(&ledger, None).await;
     let update = vendor.update(&context, vec![add_item(1, period(), Vec::new(), 2), add(2, 202, 1)]);

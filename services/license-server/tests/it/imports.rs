@@ -9,7 +9,6 @@ use lictor_license_server::opening;
 use lictor_license_server::store::memory_disk::MemoryDisk;
 use lictor_license_server::store::{Disk, FolderDisk};
 use lictor_license_server::writer::{Imported, Ledger};
-use lictor_licensing::binding::ContainerKind;
 
 use crate::stage::memory::{start, start_opened};
 use crate::stage::vendor::{Vendor, add, start_of_tests};
@@ -18,7 +17,7 @@ use crate::stage::vendor::{Vendor, add, start_of_tests};
 async fn files(ledger: &Ledger, count: usize) -> Vec<Vec<u8>> {
     let mut vendor = Vendor::new(crate::stage::vendor::FIRM, 1);
     let (lif, firm) = (vendor.lif(), vendor.firm);
-    let created = ledger.change(move |writer, moment| writer.create_container(&lif, ContainerKind::Folder, moment));
+    let created = ledger.change(move |writer, moment| writer.create_container(&lif, None, moment));
     created.await.expect("created");
     let context = ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await;
     let (context, _) = context.expect("a context");

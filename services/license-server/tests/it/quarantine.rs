@@ -8,7 +8,6 @@ use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
 use lictor_license_server::store::probation;
 use lictor_license_server::store::{Disk as _, StoreError};
 use lictor_license_server::writer::Ledger;
-use lictor_licensing::binding::ContainerKind;
 
 use crate::stage::memory::{open, start, start_opened};
 use crate::stage::vendor::{FIRM, Vendor, add, start_of_tests};
@@ -32,7 +31,7 @@ async fn on_probation(disk: &MemoryDisk) -> (Vendor, Vec<u8>) {
     let (ledger, _failure) = start(disk, &clock());
     let mut vendor = Vendor::new(FIRM, 1);
     let lif = vendor.lif();
-    let created = ledger.change(move |writer, moment| writer.create_container(&lif, ContainerKind::Folder, moment));
+    let created = ledger.change(move |writer, moment| writer.create_container(&lif, None, moment));
     created.await.expect("created");
     import(&ledger, &mut vendor, vec![add(1, 201, 1)]).await;
     ledger.stop().await;
