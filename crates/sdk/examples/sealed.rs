@@ -24,7 +24,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 /// Takes a seat of the product that the content was sealed for, opens the content, and gives the seat back. A program that
 /// works on would keep the seat for as long as it does.
-async fn read_levels(client: &Client, sealed: &[u8]) -> Result<Plain, Box<dyn std::error::Error>> {
+pub(crate) async fn read_levels(client: &Client, sealed: &[u8]) -> Result<Plain, Box<dyn std::error::Error>> {
     let content = SealedContent::read(sealed)?;
     let seat = client.acquire(Request::new(content.firm_code(), content.product_code())).await?;
     let levels = seat.open(&content).await;

@@ -7,7 +7,7 @@ use lictor_tests_tidy::{packages, root, sources};
 
 /// Our own crates in layers; a crate may use only crates of lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["lictor-clock"],
+    &["lictor-clock", "lictor-sys"],
     &["lictor-signing", "lictor-licensing"],
     &["lictor-license-file", "lictor-key-store", "lictor-binding"],
     // The agent is no part of the static programs, but holds keys: it may know the two crates below it and no more.

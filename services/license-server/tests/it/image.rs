@@ -68,13 +68,9 @@ async fn context_of(folder: &Path) -> Vec<u8> {
     let settings = lictor_license_server::Settings::loopback(folder.to_owned());
     let server = lictor_license_server::start_server(settings, clock.shared()).await.expect("a server");
     let channel = crate::stage::client::unix_channel(&server.socket).await;
-    let mut containers =
-        lictor_api::server::v1::container_service_client::ContainerServiceClient::new(channel);
-    let request = lictor_api::server::v1::CreateContextRequest {
-        firm_code: FIRM,
-        serial: String::new(),
-        challenge: Vec::new(),
-    };
+    let mut containers = lictor_api::server::v1::container_service_client::ContainerServiceClient::new(channel);
+    let request =
+        lictor_api::server::v1::CreateContextRequest { firm_code: FIRM, serial: String::new(), challenge: Vec::new() };
     let context = containers.create_context(request).await.expect("a context").into_inner().context;
     drop(containers);
     server.running.shutdown();
@@ -94,7 +90,8 @@ async fn files_of_the_environment_are_imported_once_and_again_when_they_change()
     assert!(why.contains("licenses"), "{why}");
     drop(server);
 
-    let operations = |number: u128| -> Vec<Operation> { vec![add(number, 200 + u32::try_from(number).expect("small"), 1)] };
+    let operations =
+        |number: u128| -> Vec<Operation> { vec![add(number, 200 + u32::try_from(number).expect("small"), 1)] };
     let asked = context_of(folder.path()).await;
     std::fs::write(&rau, vendor.update(&asked, operations(1))).expect("written");
     // The update stands before what makes its container; it is in text armor, as it came by mail.

@@ -20,9 +20,14 @@ struct Stage {
 
 impl Stage {
     fn of(program: &Program) -> Self {
+        Self::at(program.socket.clone())
+    }
+
+    fn at(socket: PathBuf) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         std::fs::write(home.path().join("vendor.lif"), Vendor::new(FIRM, 1).lif()).expect("written");
-        Self { home, socket: program.socket.clone() }
+        std::fs::write(home.path().join("client.toml"), "").expect("written");
+        Self { home, socket }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -120,7 +125,8 @@ async fn a_command_does_not_outlive_a_killed_lictor_run() {
     fill(&program.socket, 1).await;
     let stage = Stage::of(&program);
     // It ignores every signal that can be ignored.
-    let run = stage.run(&[], "trap '' TERM HUP INT QUIT; echo $$ > pid.part; mv pid.part pid; while :; do sleep 0.02; done");
+    let run =
+        stage.run(&[], "trap '' TERM HUP INT QUIT; echo $$ > pid.part; mv pid.part pid; while :; do sleep 0.02; done");
     let pid = pid_in(&stage.path("pid")).await;
     assert!(is_alive(pid));
     signal(&run, rustix::process::Signal::KILL);
@@ -168,11 +174,9 @@ async fn as_the_first_process_of_a_container_it_reaps_orphans_and_passes_signals
 async fn a_signal_while_the_seat_is_asked_for_starts_no_command() {
     // Somebody who takes connections and never says a word.
     let folder = tempfile::tempdir().expect("a folder");
-    let home = tempfile::tempdir().expect("a folder");
-    std::fs::write(home.path().join("vendor.lif"), Vendor::new(FIRM, 1).lif()).expect("written");
     let socket = folder.path().join("silent.sock");
     let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
-    let stage = Stage { home, socket };
+    let stage = Stage::at(socket);
     let run = stage.run(&[], "echo > started");
     let _connection = listener.accept().await.expect("it asks");
     signal(&run, rustix::process::Signal::TERM);

@@ -249,7 +249,8 @@ async fn another_server_in_the_place_of_the_one_that_gave_the_seat_is_asked_noth
     let vendor = Vendor::new(FIRM, 1);
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("server.sock");
-    let serve = |fake: Fake| {
+    // Each in a runtime of its own, so that its connections end with it.
+    let serve = async |fake: Fake| {
         let _ = std::fs::remove_file(&socket);
         let liar = Liar {
             lease: fake.key.clone(),
@@ -257,22 +258,30 @@ async fn another_server_in_the_place_of_the_one_that_gave_the_seat_is_asked_noth
             recorded: Arc::default(),
             lie: Lie::OwnKey,
         };
-        let listener = UnixListener::bind(&socket).expect("a socket");
-        tokio::spawn(
-            tonic::transport::Server::builder()
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let (bound, is_bound) = tokio::sync::oneshot::channel();
+        let path = socket.clone();
+        runtime.spawn(async move {
+            let listener = UnixListener::bind(path).expect("a socket");
+            bound.send(()).expect("waited for");
+            let server = tonic::transport::Server::builder()
                 .add_service(SeatServiceServer::new(fake))
-                .add_service(CryptoServiceServer::new(liar))
-                .serve_with_incoming(UnixListenerStream::new(listener)),
-        )
+                .add_service(CryptoServiceServer::new(liar));
+            server.serve_with_incoming(UnixListenerStream::new(listener)).await
+        });
+        is_bound.await.expect("it listens");
+        runtime
     };
-    let first = serve(genuine(&vendor));
+    let first = serve(genuine(&vendor)).await;
     let program = client(&vendor, &socket);
     let seat = program.acquire(SeatRequest::new(FIRM, 201)).await.expect("a seat");
-    first.abort();
+    seat.decrypt(&KeyChoice::default(), b"secret", b"").await.expect("the test itself works");
+    first.shutdown_background();
     // Certified by the same vendor, but not the one that gave the seat.
     let key = MemorySigner::from_seed(&[42; 32]);
-    let other = Fake { certificate: vendor.certify([4; 32], key.public_key()), claimed: key.public_key(), key, ..genuine(&vendor) };
-    let _second = serve(other);
+    let certificate = vendor.certify([4; 32], key.public_key());
+    let second = serve(Fake { certificate, claimed: key.public_key(), key, ..genuine(&vendor) }).await;
     let refused = loop {
         match seat.decrypt(&KeyChoice::default(), b"secret", b"").await {
             // What the first one still answered before its connection was cut.
@@ -281,4 +290,5 @@ async fn another_server_in_the_place_of_the_one_that_gave_the_seat_is_asked_noth
         }
     };
     assert!(matches!(refused, UseError::NotTrusted(TrustError::Proof)), "{refused}");
+    second.shutdown_background();
 }
