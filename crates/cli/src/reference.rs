@@ -27,7 +27,7 @@ environment wins over `client.toml`, which `lictor up` writes.
 | 7 | the file is damaged, forged, or for another container |
 
 `lictor run` has its own: 120 refused (CMD was not started), 125 another failure of its own, 126 CMD cannot be executed,
-127 CMD does not exist, 128+n CMD died of signal n, else what CMD exited with.
+127 CMD does not exist, 128+n CMD died of signal n or the wait for a seat was ended by it, else what CMD exited with.
 
 A verb that changes something names its request. Repeated under the same name a request is done once and answered alike:
 with `--request-id`, or, for `activate`, `return`, `move`, `replace`, `rebase` and `transfer return`, by the same command,
@@ -60,6 +60,8 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | container check | serial, container_id, license_id, issued, believed, meaning, blocked |
 | container export | serial, firm_code, file, bytes |
 | activation list, activation show, activation retry | activation_id, kind, serial, licenses, state, reason, waits_for, next_attempt_at, created_at |
+| content keys | firm_code, product_code, file |
+| content seal | firm_code, product_code, file, bytes |
 | push create, push pending | serial, from, to, segments, file |
 | push context | file, serial, counter, confirmed, verdict; or file, error |
 | notify destination add | destination_id, url, state, types, secret |
@@ -72,7 +74,7 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | file show | file, type, bytes, signature, and what the type has: serial, container_id, firm_code, kind, epoch, counter, from, to, segments, issued_at |
 | file armor, file dearmor, file from-qr | file, bytes; or text |
 | file qr | codes, files; without -o codes, texts |
-| server list | containers: [{serial, kind, firms: [{firm_code, counter, entries: [{product_code, feature_map, text, quantity, free, module_of, effective, sources}]}]}], clock_suspect, proven_time |
+| server list | containers: [{serial, kind, firms: [{firm_code, counter, entries: [{product_code, feature_map, text, quantity, free, units_left, module_of, effective, sources}]}]}], clock_suspect, proven_time |
 | server create-container, server context | serial, kind, firm_code, counter, file; context also fresh |
 | server time | firm_code, proven, was_suspect, is_suspect |
 | server import | serial, from, to, applied, skipped, receipt |
