@@ -50,15 +50,15 @@ impl Beside {
             Err(error) => return Err(unusable(error)),
         };
         let is_new = is_new.map_err(|error| StartError::failed(error.to_string(), error))?;
-        let here = Surroundings::look(
-            settings.binding,
-            path,
-            is_new,
-            &settings.host_root,
-            self.attestor.as_ref(),
-            clock.now(),
-        );
-        let here = here.await.map_err(|error| StartError::failed(error.to_string(), error))?;
+        let here = if settings.binding == ContainerKind::Token {
+            let (socket, at) = (settings.token_socket.clone().unwrap_or_default(), clock.now());
+            let asked = tokio::task::spawn_blocking(move || Surroundings::of_token(&socket, is_new, at)).await;
+            asked.map_err(|error| StartError::failed("the token could not be asked; next: start again", error))?
+        } else {
+            let (attestor, root) = (self.attestor.as_ref(), &settings.host_root);
+            Surroundings::look(settings.binding, path, is_new, root, attestor, clock.now()).await
+        };
+        let here = here.map_err(|error| StartError::failed(error.to_string(), error))?;
         if let Some(reason) = &here.silent_engine {
             tracing::warn!(reason, "the container engine does not answer; it is waited for");
         }
@@ -72,7 +72,8 @@ impl Beside {
 
     /// Gives up what only the attestor needs from now on. Nothing may open a Unix socket or start a program afterwards.
     pub(crate) fn confine(&self, settings: &Settings) -> Result<(), StartError> {
-        if self.attestor.is_none() || !settings.confine {
+        // The agent of a token is reached over a Unix socket each time anew.
+        if self.attestor.is_none() || !settings.confine || settings.binding == ContainerKind::Token {
             return Ok(());
         }
         give_up_unix_sockets().map_err(|error| StartError::failed(error.to_string(), error))
@@ -80,7 +81,7 @@ impl Beside {
 
     /// Frees the seats of containers that end, and watches over the binding, until the server stops. Gives what people should
     /// know meanwhile.
-    pub(crate) fn attend(
+    pub(crate) async fn attend(
         self,
         settings: &Settings,
         here: Surroundings,
@@ -98,6 +99,12 @@ impl Beside {
         if let (Some(attestor), Some(told)) = (attestor.clone(), told) {
             let deaths = free_seats(attestor, told, peers, ledger.clone());
             spawn(lifecycle, "containers", deaths);
+        }
+        if let Some(token) = here.token.clone() {
+            spawn(lifecycle, "token", guard.clone().watch_token(token, ledger.clone()));
+        }
+        if here.silent_engine.is_some() {
+            guard.begin_without_engine(&settings.state_dir, &secrets.state_key, ledger).await;
         }
         if let (Some(attestor), ContainerKind::Volume) = (attestor, settings.binding) {
             let watch = guard.clone().watch_engine(

@@ -141,7 +141,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let socket = settings.socket_path();
     let unix = listen::bind_unix(&socket)?;
     beside.confine(&settings)?;
-    let guard = beside.attend(&settings, here, &secrets, &ledger, peers.clone(), &lifecycle);
+    let guard = beside.attend(&settings, here, &secrets, &ledger, peers.clone(), &lifecycle).await;
     frame.readiness().remark("binding", move || std::future::ready(guard.remark()));
     let (tcp, running) = frame.serve_http_only();
 

@@ -36,12 +36,17 @@ const BINDING: Field = Field::with_default(
     "binding",
     "LICTOR_BINDING",
     "folder",
-    "what the container is bound to: `folder` (nothing; for development), `machine` or `volume` (the named volume of a container engine); chosen at the first start for good",
+    "what the container is bound to: `folder` (nothing; for development), `machine`, `volume` (the named volume of a container engine) or `token` (a key in a PKCS#11 token); chosen at the first start for good",
 );
 const ENGINE_SOCKET: Field = Field::optional(
     "engine_socket",
     "LICTOR_ENGINE_SOCKET",
     "Unix socket of the container engine, which vouches for a volume and knows in which container a program runs; `/var/run/docker.sock` when not given and the binding is `volume`, else none",
+);
+const TOKEN_SOCKET: Field = Field::optional(
+    "token_socket",
+    "LICTOR_TOKEN_SOCKET",
+    "Unix socket of the key agent that holds the token; needed when the binding is `token`",
 );
 const NETWORK_SERVER: Field = Field::with_default(
     "network_server",
@@ -167,6 +172,8 @@ pub struct Settings {
     pub binding: ContainerKind,
     /// The container engine's socket, when it was named.
     pub engine_socket: Option<PathBuf>,
+    /// The key agent's socket.
+    pub token_socket: Option<PathBuf>,
     /// The program whose entry point is the attestor; the own one when not given.
     pub attestor_program: Option<PathBuf>,
     /// Whether this process gives up what it does not need once it is up. Not for processes that do other things as well.
@@ -176,7 +183,8 @@ pub struct Settings {
 }
 
 /// The kinds that this program keeps.
-const KINDS: [ContainerKind; 3] = [ContainerKind::Folder, ContainerKind::Machine, ContainerKind::Volume];
+const KINDS: [ContainerKind; 4] =
+    [ContainerKind::Folder, ContainerKind::Machine, ContainerKind::Volume, ContainerKind::Token];
 /// Where Docker listens.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
@@ -204,15 +212,20 @@ impl Settings {
         });
         let binding = reader.text(&BINDING);
         let binding = KINDS.into_iter().find(|kind| kind.to_string() == binding).unwrap_or_else(|| {
-            reader.mistake(&BINDING, "must be folder, machine or volume");
+            reader.mistake(&BINDING, "must be folder, machine, volume or token");
             ContainerKind::Folder
         });
+        let token_socket = reader.optional_path(&TOKEN_SOCKET);
+        if binding == ContainerKind::Token && token_socket.is_none() {
+            reader.mistake(&TOKEN_SOCKET, "is needed when binding is token");
+        }
         let state_dir = reader.path(&STATE_DIR);
         let event_log = read_event_log(reader, &state_dir);
         Self {
             bootstrap: Bootstrap::read(reader),
             binding,
             engine_socket: reader.optional_path(&ENGINE_SOCKET),
+            token_socket,
             attestor_program: None,
             confine: false,
             host_root: Root::default(),
@@ -244,6 +257,7 @@ impl Settings {
             bootstrap: Bootstrap::default(),
             binding: ContainerKind::Folder,
             engine_socket: None,
+            token_socket: None,
             attestor_program: None,
             confine: false,
             host_root: Root::default(),

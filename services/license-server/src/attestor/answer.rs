@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::engine::{Container, ContainerMount, Engine, EngineError};
 use super::protocol::{MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Question, Statement, VolumeName, Workload};
 
 /// Most containers that are looked into for one answer.
 const MAX_CANDIDATES: usize = 64;
+/// A container runs a moment before its engine lists it.
+const LISTED_WITHIN: u32 = 25;
+const LISTED_STEP: Duration = Duration::from_millis(200);
 /// A nonce is no longer.
 const MAX_NONCE_BYTES: usize = 256;
 
@@ -54,21 +58,13 @@ async fn identify(
     nonce: &str,
     hints: &[String],
 ) -> Result<Statement, Refusal> {
-    let running = engine.running().await?;
-    let mut candidates: Vec<&str> = running
-        .iter()
-        .filter(|listed| listed.mounts.iter().any(|mount| mount.destination == folder))
-        .map(|listed| listed.id.as_str())
-        .collect();
-    candidates.sort_by_key(|id| !hints.iter().any(|hint| hint == id));
-    let mut proven = None;
-    for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
-        // A container without the file, or one that has just ended, is not this one.
-        let shown = engine.file(candidate, &folder.join(nonce_file), MAX_NONCE_BYTES).await;
-        if shown.is_ok_and(|shown| shown == nonce.as_bytes()) {
-            proven = Some(engine.container(candidate).await?);
+    let mut proven = find(engine, folder, nonce_file, nonce, hints).await?;
+    for _ in 0..LISTED_WITHIN {
+        if proven.is_some() {
             break;
         }
+        tokio::time::sleep(LISTED_STEP).await;
+        proven = find(engine, folder, nonce_file, nonce, hints).await?;
     }
     let Some(container) = proven else {
         return Err(Refusal::Unproven(format!(
@@ -84,6 +80,31 @@ async fn identify(
         volume: VolumeName { name, driver: volume.driver, scope: volume.scope },
         container: Box::new(workload(container)),
     })
+}
+
+/// Looks once through the running containers with a mount at the folder.
+async fn find(
+    engine: &Engine,
+    folder: &Path,
+    nonce_file: &str,
+    nonce: &str,
+    hints: &[String],
+) -> Result<Option<Container>, EngineError> {
+    let running = engine.running().await?;
+    let mut candidates: Vec<&str> = running
+        .iter()
+        .filter(|listed| listed.mounts.iter().any(|mount| mount.destination == folder))
+        .map(|listed| listed.id.as_str())
+        .collect();
+    candidates.sort_by_key(|id| !hints.iter().any(|hint| hint == id));
+    for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
+        // A container without the file, or one that has just ended, is not this one.
+        let shown = engine.file(candidate, &folder.join(nonce_file), MAX_NONCE_BYTES).await;
+        if shown.is_ok_and(|shown| shown == nonce.as_bytes()) {
+            return engine.container(candidate).await.map(Some);
+        }
+    }
+    Ok(None)
 }
 
 fn volume_name(mounts: &[ContainerMount], folder: &Path) -> Result<String, Refusal> {

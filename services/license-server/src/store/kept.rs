@@ -4,11 +4,13 @@
 use std::io;
 
 use lictor_binding::{MAX_SEAL_BYTES, Renewal, Seal, SealError, Sealed};
+use lictor_key_store::AgentSigner;
 use lictor_licensing::binding::ContainerKind;
 use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::token;
 use crate::surroundings::Surroundings;
 
 /// The file in the state folder.
@@ -40,6 +42,14 @@ pub enum KeptError {
     /// Nothing can be sealed here.
     #[error("{0}; next: let this user read more of the machine, or choose another LICTOR_BINDING")]
     Poor(#[from] SealError),
+    /// The token is not the one that the keys were locked up with.
+    #[error(
+        "the keys in the state folder belong to another token; next: plug in the one that this container was made with"
+    )]
+    OtherToken,
+    /// The token does not answer.
+    #[error("the token cannot be used ({0}); next: plug it in, look after its key agent, and start again")]
+    Token(String),
     /// This build cannot keep keys in this way.
     #[error("this licence server cannot keep a container of kind {0}; next: choose another LICTOR_BINDING")]
     Unsupported(ContainerKind),
@@ -77,6 +87,7 @@ pub(super) fn lock(content: &[u8], here: &Surroundings) -> Result<Zeroizing<Vec<
     let content = match (here.kind, here.profile()) {
         (ContainerKind::Folder, _) => Zeroizing::new(content.to_vec()),
         (_, Some(profile)) => Zeroizing::new(cbor::encode(&Seal::close(profile, &here.reading, content, random()?)?)),
+        (ContainerKind::Token, None) => token::lock(content, token_of(here)?, [random()?, random()?])?,
         (kind, None) => return Err(KeptError::Unsupported(kind)),
     };
     Ok(Zeroizing::new(cbor::encode(&Kept { kind: here.kind, content })))
@@ -109,8 +120,16 @@ pub(super) fn unlock(file: &[u8], here: &Surroundings) -> Result<Unlocked, KeptE
             }
             open_seal(&seal, here)
         }
+        (ContainerKind::Token, None) => {
+            let content = token::unlock(&kept.content, token_of(here)?)?;
+            Ok(Unlocked { content, renewed: None, remark: None })
+        }
         (kind, None) => Err(KeptError::Unsupported(kind)),
     }
+}
+
+fn token_of(here: &Surroundings) -> Result<&AgentSigner, KeptError> {
+    here.token.as_ref().ok_or_else(|| KeptError::Token("none was asked".to_owned()))
 }
 
 fn open_seal(seal: &Seal, here: &Surroundings) -> Result<Unlocked, KeptError> {

@@ -11,6 +11,7 @@ pub mod memory_disk;
 pub mod probation;
 pub mod sighting;
 pub mod snapshot;
+mod token;
 
 pub use disk::{Disk, DiskFile, FolderDisk};
 pub use journal::{Journal, Replay, StoreError};

@@ -1,11 +1,13 @@
 //! The watch over what a container is bound to while the server runs: the engine that vouches for a volume. What is away for
 //! longer than its patience stops the grants, and they go on by themselves when it is back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
+use lictor_key_store::AgentSigner;
+use lictor_signing::Signer as _;
 use zeroize::Zeroizing;
 
 use super::machine::Root;
@@ -67,6 +69,45 @@ impl Guard {
         }
     }
 
+    /// What a start without the engine begins with: no seats, when the patience was over before. The watch goes on from there.
+    pub async fn begin_without_engine(&self, folder: &Path, state_key: &Zeroizing<[u8; 32]>, ledger: &Ledger) {
+        let seen = read(folder, &Sealer::new(state_key));
+        let until = seen.saturating_add(self.patience.0);
+        let begun = ledger.change(move |writer, moment| {
+            if writer.keeper.state.effective(moment) >= until {
+                let reason = format!("the container engine has not vouched for the volume since {seen}");
+                writer.keeper.suspend(Some(reason));
+            }
+            Ok(())
+        });
+        // Without a writer there are no seats either.
+        let _ = begun.await;
+    }
+
+    /// Watches over a token. Nothing is given while it is away. Ends only with the writer.
+    pub async fn watch_token(self, token: AgentSigner, ledger: Ledger) {
+        let mut stopped = false;
+        loop {
+            let asked = token.clone();
+            let answer = tokio::task::spawn_blocking(move || prove(&asked)).await;
+            let answer = answer.unwrap_or_else(|error| Err(error.to_string()));
+            let stop =
+                answer.err().map(|error| format!("the token is away ({error}): no seats are given until it is back"));
+            self.say(stop.clone());
+            if stopped != stop.is_some() {
+                stopped = stop.is_some();
+                let told = ledger.change(move |writer, _| {
+                    writer.keeper.suspend(stop);
+                    Ok(())
+                });
+                if told.await.is_err() {
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Watches over the engine that vouches for the volume. Ends only with the writer.
     pub async fn watch_engine(
         self,
@@ -80,7 +121,8 @@ impl Guard {
         let mut seen = read(&folder, &sealer);
         let mut noted = None;
         // At the start it was asked who this is; after each absence it is asked again.
-        let mut stopped = false;
+        // Nobody knows what the start has begun with; the first look says it again.
+        let mut told_last = None;
         let mut absent = here.silent_engine.is_some();
         loop {
             let Ok(now) = ledger.read(|keeper, moment| keeper.state.effective(moment)).await else { return };
@@ -109,8 +151,8 @@ impl Guard {
                     over.then_some(sentence)
                 }
             };
-            if stopped != stop.is_some() {
-                stopped = stop.is_some();
+            if told_last != Some(stop.is_some()) {
+                told_last = Some(stop.is_some());
                 let told = ledger.change(move |writer, _| {
                     writer.keeper.suspend(stop);
                     Ok(())
@@ -124,13 +166,21 @@ impl Guard {
     }
 }
 
-fn read(folder: &std::path::Path, sealer: &Sealer) -> Timestamp {
+/// Has the token sign what it cannot have signed before.
+fn prove(token: &AgentSigner) -> Result<(), String> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
+    // The signer checks the signature.
+    token.sign(&[b"lictor-token-presence-v1".as_slice(), &nonce].concat()).map(drop).map_err(|error| error.to_string())
+}
+
+fn read(folder: &Path, sealer: &Sealer) -> Timestamp {
     let read = FolderDisk::open(folder).and_then(|disk| sighting::read(&disk, sealer));
     // What cannot be read was never seen: whoever damages the note gains nothing by it.
     read.unwrap_or_default().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn write(folder: &std::path::Path, sealer: &Sealer, at: Timestamp) {
+fn write(folder: &Path, sealer: &Sealer, at: Timestamp) {
     let written = FolderDisk::open(folder).and_then(|disk| sighting::write(&disk, sealer, at));
     if let Err(error) = written {
         tracing::warn!(%error, "it could not be written down that the container engine answers");

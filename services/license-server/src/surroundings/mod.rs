@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use lictor_binding::{Profile, Reading, TraitKind};
 use lictor_clock::Timestamp;
+use lictor_key_store::{AgentKeyStore, AgentSigner, KeyStoreError};
 use lictor_licensing::binding::ContainerKind;
 use thiserror::Error;
 
@@ -25,9 +26,10 @@ use mount::Mount;
 const FILESYSTEMS: [&str; 6] = ["ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs"];
 /// The file that proves which container this is; it lives for one question.
 const NONCE_FILE: &str = "attestation";
-/// A container runs a moment before its engine lists it.
-const LISTED_WITHIN: u32 = 25;
-const LISTED_STEP: Duration = Duration::from_millis(200);
+/// Name of the container's key in a token.
+const TOKEN_KEY: &str = "lictor-container";
+/// Longest wait for an answer of a token.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the server is, as far as it can be read.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Surroundings {
     pub reading: Reading,
     /// When they were read.
     pub at: Timestamp,
+    /// The key of the token, for the kind `token`.
+    pub token: Option<AgentSigner>,
     /// Why the container engine said nothing, when it was needed.
     pub silent_engine: Option<String>,
 }
@@ -73,6 +77,9 @@ pub enum SurroundingsError {
         "a container of kind volume cannot be made without the container engine: {0}, or choose another LICTOR_BINDING"
     )]
     NoEngine(String),
+    /// Agent or token.
+    #[error("the token cannot be used ({0}); next: plug it in, look after its key agent, and start again")]
+    Token(String),
     /// The attestor.
     #[error(transparent)]
     Attestor(#[from] AttestorError),
@@ -87,6 +94,7 @@ impl Surroundings {
             virtual_machine: false,
             reading: Reading::new(),
             at: Timestamp::UNIX_EPOCH,
+            token: None,
             silent_engine: None,
         }
     }
@@ -99,6 +107,20 @@ impl Surroundings {
             ContainerKind::Volume => Some(Profile::Volume),
             _ => None,
         }
+    }
+
+    /// Asks for the key of a token, and has it made when there is none and the container `is_new`. Waits for the agent.
+    ///
+    /// # Errors
+    /// When agent or token do not answer.
+    pub fn of_token(socket: &Path, is_new: bool, at: Timestamp) -> Result<Self, SurroundingsError> {
+        let agent = AgentKeyStore::new(socket, TOKEN_PATIENCE);
+        let token = match agent.load(TOKEN_KEY) {
+            Err(KeyStoreError::Missing(_)) if is_new => agent.generate(TOKEN_KEY),
+            found => found,
+        };
+        let token = token.map_err(|error| SurroundingsError::Token(error.to_string()))?;
+        Ok(Self { kind: ContainerKind::Token, at, token: Some(token), ..Self::folder() })
     }
 
     /// Looks around. `is_new` says that the container is not made yet: then everything has to be there.
@@ -170,15 +192,7 @@ async fn identify(path: &Path, table: &str, attestor: Option<&Attestor>) -> Resu
     let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let file = path.join(NONCE_FILE);
     std::fs::write(&file, &nonce).map_err(|error| broken(&error))?;
-    let hints = mount::container_ids(table);
-    let ask = || attestor.identify(path.to_owned(), NONCE_FILE.to_owned(), nonce.clone(), hints.clone());
-    let mut answer = ask().await;
-    let mut tries = 1;
-    while matches!(answer, Err(AttestorError::Refused(_))) && tries < LISTED_WITHIN {
-        tokio::time::sleep(LISTED_STEP).await;
-        answer = ask().await;
-        tries += 1;
-    }
+    let answer = attestor.identify(path.to_owned(), NONCE_FILE.to_owned(), nonce, mount::container_ids(table)).await;
     std::fs::remove_file(&file).map_err(|error| broken(&error))?;
     answer
 }

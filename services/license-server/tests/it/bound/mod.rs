@@ -2,6 +2,7 @@
 
 mod lies;
 mod machine;
+mod token;
 mod volume;
 
 use std::path::Path;

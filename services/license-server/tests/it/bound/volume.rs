@@ -68,7 +68,7 @@ impl Volume {
 }
 
 /// Asks for seats until the answer is of this kind; the guard looks every two seconds.
-async fn until_granted(server: &LicenseServer, number: &mut u8, wanted: bool) -> String {
+pub(super) async fn until_granted(server: &LicenseServer, number: &mut u8, wanted: bool) -> String {
     let mut client = RawClient::connect(&server.socket, 9).await;
     let begun = std::time::Instant::now();
     loop {
@@ -91,7 +91,7 @@ async fn until_granted(server: &LicenseServer, number: &mut u8, wanted: bool) ->
     }
 }
 
-async fn ready(server: &LicenseServer) -> String {
+pub(super) async fn ready(server: &LicenseServer) -> String {
     let http = server.addresses().http;
     tokio::task::spawn_blocking(move || http_get(http, "/ready")).await.expect("joined")
 }
