@@ -10,12 +10,14 @@ use hkdf::Hkdf;
 use lictor_key_store::MemorySigner;
 use lictor_license_file::seal::SealingKey;
 use lictor_licensing::error::{ErrorCode, Problem};
-use lictor_licensing::id::ProductCode;
+use lictor_licensing::id::{ProductCode, SessionId};
 use lictor_signing::cbor::{Canonical as _, Writer};
-use lictor_signing::{KeyChoice, Signature, Signer as _, program_signature_message};
+use lictor_signing::{KeyChoice, PublicKey, Signature, Signer as _, program_signature_message};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::ask::Moment;
+use super::keeper::Keeper;
 use super::session::Session;
 use super::state::State;
 
@@ -41,6 +43,12 @@ pub enum CryptoError {
     /// The choice depends on units, and the entry counts none.
     #[error("the license counts no units, so no key can depend on them")]
     NoUnits,
+    /// The container cannot be used now, such as without its token.
+    #[error("the container of the licence server cannot be used now")]
+    Suspended,
+    /// The session is not there for this client.
+    #[error("the session is not there, or this client has not proved that it is its own")]
+    NoSession,
     /// The licence went away under the session.
     #[error("the license of the session is gone")]
     NoLicense,
@@ -57,7 +65,8 @@ impl CryptoError {
             Self::NoProductKey(_) => (ErrorCode::NotFound, "ask the vendor for an update file, and import it"),
             Self::NoSecret(_) => (ErrorCode::NotFound, "name secret data that the vendor put into the license"),
             Self::NoUnits => (ErrorCode::InvalidArgument, "choose a key that does not depend on units"),
-            Self::NoLicense => (ErrorCode::NotFound, "take a seat again"),
+            Self::NoLicense | Self::NoSession => (ErrorCode::NotFound, "take a seat again"),
+            Self::Suspended => (ErrorCode::Unavailable, "look at the health of the licence server, which says why"),
             Self::NotOurs => (ErrorCode::FileDamaged, "check firm, product, choice and associated data, and the data"),
         };
         Problem::new(code, self.to_string(), next)
@@ -177,6 +186,27 @@ impl ProgramKey {
         self.signing().sign(&program_signature_message(message)).map_err(|_| {
             Problem::new(ErrorCode::Internal, "the product's key does not sign", "look into the log of the server")
         })
+    }
+}
+
+impl Keeper {
+    /// The key of a session's entry under a choice, for the client that holds the session now; with the session.
+    ///
+    /// # Errors
+    /// See [`CryptoError`].
+    pub fn program_key(
+        &self,
+        session: SessionId,
+        client: &PublicKey,
+        container_id: &[u8; 32],
+        choice: &KeyChoice,
+        moment: Moment,
+    ) -> Result<(ProgramKey, &Session), CryptoError> {
+        let session = self.held_by(session, client, moment).ok_or(CryptoError::NoSession)?;
+        if self.suspended().is_some() {
+            return Err(CryptoError::Suspended);
+        }
+        ProgramKey::of(&self.state, session, container_id, choice).map(|key| (key, session))
     }
 }
 

@@ -203,10 +203,25 @@ impl Keeper {
         let (firm_code, license_id, part, product_code) =
             (session.firm_code, session.license, session.part, session.product_code);
         let serial = self.state.container.as_ref().map(|container| container.serial.clone());
+        let suspended = self.suspended().map(str::to_owned);
         let firm = self.state.firms.get_mut(&firm_code);
         let license = firm.and_then(|firm| firm.licenses.get_mut(&license_id)).ok_or(UnitsError::NoSession)?;
         let entry = license.entry(part).ok_or(UnitsError::NoSession)?;
         let (place, granted) = (entry.places().units, entry.options().unit_counter.map(|counter| counter.0));
+        let refused = |reason, instead| {
+            let line = RefusalLine {
+                serial: serial.clone(),
+                product_code,
+                reason,
+                holders: Vec::new(),
+                free_at: None,
+                instead,
+            };
+            Ok((UnitsAnswer::Refused(Refusal::one(line)), None))
+        };
+        if let Some(why) = suspended {
+            return refused(Reason::ContainerDisabled, Some(why));
+        }
         let before = license.state.part(place).clone();
         let left = match license.state.take_units(place, granted, wish.units) {
             Ok(left) => left,
@@ -218,8 +233,7 @@ impl Keeper {
                         (Reason::UnitsUnderrun { left }, Some(format!("take at most {left} units, or buy more")))
                     }
                 };
-                let line = RefusalLine { serial, product_code, reason, holders: Vec::new(), free_at: None, instead };
-                return Ok((UnitsAnswer::Refused(Refusal::one(line)), None));
+                return refused(reason, instead);
             }
         };
         let taken = UnitsTaken {

@@ -37,8 +37,9 @@ impl Crypto {
         let container_id = self.0.identity.container_id;
         let look = self.0.ledger.read(move |keeper, moment| {
             let client = keeper.client_key(session).filter(|key| channel.has_proved(key));
-            let session = client.and_then(|key| keeper.held_by(session, &key, moment)).ok_or_else(no_session)?;
-            let key = ProgramKey::of(&keeper.state, session, &container_id, &choice).map_err(CryptoError::problem)?;
+            let client = client.ok_or_else(no_session)?;
+            let key = keeper.program_key(session, &client, &container_id, &choice, moment);
+            let (key, session) = key.map_err(CryptoError::problem)?;
             let (firm_code, product_code) = (session.firm_code.get(), session.product_code.get());
             Ok(Chosen { key, choice, firm_code, product_code, now: keeper.state.effective(moment) })
         });

@@ -5,15 +5,18 @@ use lictor_clock::ManualClock;
 use lictor_license_file::context;
 use lictor_license_file::segment::Operation;
 use lictor_license_server::domain::ask::Moment;
+use lictor_license_server::domain::crypto::CryptoError;
+use lictor_license_server::domain::keeper::Keeper;
 use lictor_license_server::domain::units::{UnitsAnswer, UnitsWish};
 use lictor_license_server::listen::{Channel, Peer};
+use lictor_license_server::settings::SessionTimes;
 use lictor_license_server::store::memory_disk::{Fault, MemoryDisk, Unsynced};
 use lictor_license_server::writer::{Ledger, Writer};
 use lictor_licensing::access::Origin;
 use lictor_licensing::id::{FirmCode, ProductCode, SessionId};
 use lictor_licensing::item::{ModuleItem, Part};
 use lictor_licensing::options::{Options, UnitCounter};
-use lictor_signing::{Signer as _, client_proof_message};
+use lictor_signing::{KeyChoice, Signer as _, client_proof_message};
 use tonic::Code;
 
 use crate::stage::memory::start;
@@ -259,4 +262,28 @@ async fn takings_of_a_crowd_share_their_syncs_and_none_is_lost() {
     assert_eq!(used(&ledger).await, 990);
     assert!(disk.syncs() - before <= 2, "{} syncs for 99 takings", disk.syncs() - before);
     ledger.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_used_now_takes_no_units_and_gives_no_keys() {
+    let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
+    let session = filled(&disk, &clock).await;
+    let state = crate::stage::memory::open(&disk).expect("a state").state;
+    let shared = clock.shared();
+    let moment = Moment { now: shared.now(), boottime: shared.boottime() };
+    let mut keeper = Keeper::new(state, SessionTimes::default(), semver::Version::new(1, 0, 0), moment);
+    let client = keeper.client_key(session).expect("a session");
+    let proves = |key: &[u8; 32]| (key == client.as_bytes()).then_some(client);
+    let choice = KeyChoice::default();
+    let key = |keeper: &Keeper| keeper.program_key(session, &client, &[0; 32], &choice, moment).map(drop);
+    // The licence is there, but no product key: that far it comes.
+    assert_eq!(key(&keeper), Err(CryptoError::NoProductKey(ProductCode(201))));
+    keeper.suspend(Some("its token is away".to_owned()));
+    assert_eq!(key(&keeper), Err(CryptoError::Suspended));
+    let (answer, record) = keeper.take_units(&wish(session, 1), proves, moment).expect("an answer");
+    let UnitsAnswer::Refused(refusal) = answer else { panic!("units were taken") };
+    assert_eq!((refusal.lines()[0].reason.code(), record.is_none()), (52, true));
+    keeper.suspend(None);
+    let (answer, record) = keeper.take_units(&wish(session, 1), proves, moment).expect("an answer");
+    assert!(matches!(answer, UnitsAnswer::Taken { left: 990 }) && record.is_some(), "{answer:?}");
 }
