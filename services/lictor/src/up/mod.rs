@@ -154,7 +154,7 @@ async fn end_of_stdin() {
 
 fn start_problem(error: &StartError) -> Problem {
     let code = match error {
-        StartError::Settings(_) => ErrorCode::InvalidArgument,
+        StartError::Settings(_) | StartError::Told { .. } => ErrorCode::InvalidArgument,
         StartError::Unreachable(_) => ErrorCode::Unavailable,
         StartError::Failed { .. } => ErrorCode::Internal,
     };
