@@ -9,6 +9,9 @@ use lictor_license_file::{context, segment::Operation};
 
 use crate::stage::vendor::{FIRM, Vendor, add};
 
+/// The environment, the exit code, what is said.
+type Case<'a> = (&'a [(&'a str, &'a str)], i32, &'a str);
+
 struct Server(Child);
 
 impl Drop for Server {
@@ -122,7 +125,7 @@ fn bad_environments_end_the_start_with_the_exit_codes_that_users_know() {
     std::fs::write(path("garbage"), b"garbage").expect("written");
     let (good, garbage, missing) = (path("good.lif"), path("garbage"), path("missing"));
     let second = format!("{good},{missing}");
-    let cases: [(&[(&str, &str)], i32, &str); 8] = [
+    let cases: [Case<'_>; 8] = [
         (&[("CM_LICENSE_FILE", &missing)], 16, "missing is missing or cannot be read"),
         (&[("CM_LICENSE_FILE", &second)], 16, "missing is missing or cannot be read"),
         (&[("CM_LICENSE_FILE", &garbage)], 17, "garbage cannot be imported"),
