@@ -2,10 +2,11 @@
 //! both for as long as it runs.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_clock::SharedClock;
+use lictor_clock::{SharedClock, Timestamp};
 use lictor_licensing::binding::ContainerKind;
 use lictor_runtime::{Lifecycle, StartError};
 use tokio::sync::mpsc;
@@ -15,8 +16,8 @@ use crate::attestor::{Attestor, Peers, Told};
 use crate::settings::Settings;
 use crate::store::keys::Secrets;
 use crate::store::{Disk as _, FolderDisk, kept};
-use crate::surroundings::Surroundings;
 use crate::surroundings::guard::{Guard, Patience};
+use crate::surroundings::{Surroundings, SurroundingsError};
 use crate::writer::Ledger;
 
 /// The attestor, when there is one, and what it tells.
@@ -51,9 +52,7 @@ impl Beside {
         };
         let is_new = is_new.map_err(|error| StartError::failed(error.to_string(), error))?;
         let here = if settings.binding == ContainerKind::Token {
-            let (socket, at) = (settings.token_socket.clone().unwrap_or_default(), clock.now());
-            let asked = tokio::task::spawn_blocking(move || Surroundings::of_token(&socket, is_new, at)).await;
-            asked.map_err(|error| StartError::failed("the token could not be asked; next: start again", error))?
+            ask_token(settings.token_socket.clone().unwrap_or_default(), is_new, clock.now()).await?
         } else {
             let (attestor, root) = (self.attestor.as_ref(), &settings.host_root);
             Surroundings::look(settings.binding, path, is_new, root, attestor, clock.now()).await
@@ -119,6 +118,29 @@ impl Beside {
         guard
     }
 }
+
+/// Asks for the token's key. An agent may start together with this server, or be busy with a token that was just put back.
+async fn ask_token(
+    socket: PathBuf,
+    is_new: bool,
+    at: Timestamp,
+) -> Result<Result<Surroundings, SurroundingsError>, StartError> {
+    let mut tries = 1;
+    loop {
+        let socket = socket.clone();
+        let asked = tokio::task::spawn_blocking(move || Surroundings::of_token(&socket, is_new, at)).await;
+        let asked =
+            asked.map_err(|error| StartError::failed("the token could not be asked; next: start again", error))?;
+        if asked.is_ok() || tries == TOKEN_TRIES {
+            return Ok(asked);
+        }
+        tries += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// How often a token is asked for before a start is given up.
+const TOKEN_TRIES: u32 = 4;
 
 fn spawn(lifecycle: &Lifecycle, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     let soft = lifecycle.soft();

@@ -120,10 +120,20 @@ impl Keeper {
             })
             .collect();
         let situation = Situation { now, server_version: self.version() };
-        let choice = decide(request, &candidates, &situation)?;
+        let choice = decide(request, &candidates, &situation).map_err(|refusal| self.saying_why(refusal))?;
         // Every place has its candidate: entries are resolved together with the index.
         let place = places.get(choice.candidate).copied().ok_or_else(|| Refusal::not_found(request.product_code))?;
         Ok((place, choice))
+    }
+
+    /// A container that gives nothing at present says why.
+    fn saying_why(&self, refusal: Refusal) -> Refusal {
+        let Some(reason) = self.suspended() else { return refusal };
+        let mut lines = refusal.lines().to_vec();
+        for line in lines.iter_mut().filter(|line| line.reason == Reason::ContainerDisabled) {
+            line.instead = Some(reason.to_owned());
+        }
+        Refusal::new(lines).unwrap_or(refusal)
     }
 
     /// Why a caller may not use an entry, whatever seats are free.

@@ -63,7 +63,7 @@ async fn kinds_and_bindings_that_are_not_allowed_are_refused_with_the_reason() {
         let request = wire::CreateContainerRequest { lif: vendor.lif(), kind: kind.into() };
         let status = server.containers.create_container(request).await.expect_err("refused");
         assert_eq!(code(&status), "unsupported");
-        assert!(status.message().contains("folder containers only"), "{}", status.message());
+        assert!(status.message().contains("keeps a container of kind folder"), "{}", status.message());
     }
     let status = server.create(&vendor.lif_for(Bindings::DEFAULT)).await.expect_err("refused");
     assert_eq!(code(&status), "binding_forbidden");

@@ -35,7 +35,8 @@ async fn without_its_token_nothing_is_given_and_with_it_again_all_goes_on() {
     let serial = until_granted(&server, &mut number, true).await;
 
     hsm.pull().expect("pulled");
-    until_granted(&server, &mut number, false).await;
+    let told = until_granted(&server, &mut number, false).await;
+    assert!(told.contains("the token is away"), "{told}");
     let report = ready(&server).await;
     assert!(report.starts_with("HTTP/1.1 503") && report.contains("the token is away"), "{report}");
     hsm.put_back().expect("put back");

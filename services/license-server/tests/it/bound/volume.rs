@@ -82,7 +82,7 @@ pub(super) async fn until_granted(server: &LicenseServer, number: &mut u8, wante
             Ok(grant) => client.release(&grant.session_id).await.expect("released"),
             Err(refusal) if !wanted => {
                 assert_eq!(refusal.reasons[0].code, 52, "{refusal:?}");
-                return refusal.reasons[0].reason.clone();
+                return refusal.reasons[0].instead.clone();
             }
             Err(_) => {}
         }
@@ -113,7 +113,8 @@ async fn a_volume_goes_on_without_its_engine_for_three_days_and_then_stops_until
     let report = ready(&server).await;
     assert!(report.starts_with("HTTP/1.1 200") && report.contains("no seats will be given from"), "{report}");
     volume.clock.advance(hours(3));
-    until_granted(&server, &mut number, false).await;
+    let told = until_granted(&server, &mut number, false).await;
+    assert!(told.contains("does not vouch for the volume"), "{told}");
     let report = ready(&server).await;
     assert!(report.starts_with("HTTP/1.1 503") && report.contains("does not vouch for the volume"), "{report}");
     // Also after another restart, from its first moment that is looked at.
