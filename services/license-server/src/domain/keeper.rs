@@ -46,19 +46,12 @@ pub type Unwritten = (Vec<u8>, Undo);
 /// What must be taken back when a grant cannot be written.
 #[derive(Debug)]
 pub struct Undo {
-    session: Option<SessionId>,
-    units: Option<RequestId>,
+    pub(super) session: Option<SessionId>,
+    pub(super) units: Option<RequestId>,
     /// What a part was before.
-    usage: Option<(FirmCode, LicenseId, Part, PartState)>,
+    pub(super) usage: Option<(FirmCode, LicenseId, Part, PartState)>,
     /// A user who was named by it.
-    named: Option<(List, String)>,
-}
-
-impl Undo {
-    /// The way back of a taking of units.
-    pub(super) const fn units(request: RequestId, before: (FirmCode, LicenseId, Part, PartState)) -> Self {
-        Self { session: None, units: Some(request), usage: Some(before), named: None }
-    }
+    pub(super) named: Option<(List, String)>,
 }
 
 /// The state and the sessions that live on it.
@@ -176,6 +169,8 @@ impl Keeper {
             }
             let given = self.given(session.clone());
             self.locate(given.session.id, ask.container.clone());
+            // The client counts from this answer, whatever became of the one before.
+            self.promise(given.session.id, moment);
             return Ok((Answer::Granted(Box::new(given)), None));
         }
         if self.state.is_ended(&ask.request_id) {

@@ -248,7 +248,8 @@ impl Keeper {
             left,
         };
         self.state.takings.remember(taken.clone());
-        let undo = Undo::units(wish.request_id, (firm_code, license_id, place, before));
+        let usage = Some((firm_code, license_id, place, before));
+        let undo = Undo { session: None, units: Some(wish.request_id), usage, named: None };
         Ok((UnitsAnswer::Taken { left }, Some((Record::UnitsTaken(taken), undo))))
     }
 }
