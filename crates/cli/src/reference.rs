@@ -78,7 +78,7 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | server create-container, server context | serial, kind, firm_code, counter, file; context also fresh |
 | server time | firm_code, proven, was_suspect, is_suspect |
 | server import | serial, from, to, applied, skipped, receipt |
-| server sessions | sessions: [{session_id, serial, product_code, client, station, since}] |
+| server sessions | sessions: [{session_id, serial, product_code, client, container, station, since}] |
 | server explain | granted, serial, entry; or refused |
 | refused (exit code 3; `run`: 120) | refused: true, reasons: [{serial, product_code, code, reason, holders, free_at, instead}] |
 | any error | error: {code, message, next} |
