@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the images lictor/<service> from the binaries of this tree.
 #   deploy/build-images.sh [TAG]            tag: `local` unless given
-# Environment: LICTOR_BIN_DIR to take programs that are built already; LICTOR_BASE_IMAGE for the example application (default debian:bookworm-slim; deploy/air-gap makes one
-# without a registry), DOCKER_HOST as usual.
+# Environment: LICTOR_BIN_DIR to take programs that are built already; LICTOR_BASE_IMAGE for the images that are not static
+# (default debian:bookworm-slim; deploy/air-gap makes one without a registry); LICTOR_KEY_AGENT, a path as key-agent/build.sh
+# prints it, to make the image for keys in PKCS#11 tokens too; DOCKER_HOST as usual.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag=${1:-local}
@@ -28,7 +29,14 @@ for program in "${programs[@]}"; do
   DOCKER_BUILDKIT=0 docker build --quiet --tag "lictor/$program:$tag" --file "deploy/images/$program.Dockerfile" "$context" >/dev/null
   echo "lictor/$program:$tag"
 done
-DOCKER_BUILDKIT=0 docker build --quiet --tag "lictor/application:$tag" \
-  --build-arg "BASE=${LICTOR_BASE_IMAGE:-debian:bookworm-slim}" \
-  --file deploy/images/application.Dockerfile "$context" >/dev/null
-echo "lictor/application:$tag"
+on_debian=(application)
+if [ -n "${LICTOR_KEY_AGENT:-}" ]; then
+  strip -o "$context/lictor-key-agent" "$LICTOR_KEY_AGENT"
+  on_debian+=(push-update-generator-pkcs11)
+fi
+for image in "${on_debian[@]}"; do
+  DOCKER_BUILDKIT=0 docker build --quiet --tag "lictor/$image:$tag" \
+    --build-arg "BASE=${LICTOR_BASE_IMAGE:-debian:bookworm-slim}" \
+    --file "deploy/images/$image.Dockerfile" "$context" >/dev/null
+  echo "lictor/$image:$tag"
+done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the image lictor/base:local for sites that reach no registry of images: Debian with PostgreSQL, Redis and RabbitMQ,
-# from Debian's own packages. Needs root, mmdebstrap, and a Docker engine that answers.
+# Makes the image lictor/base:local for sites that reach no registry of images: Debian with PostgreSQL, Redis, RabbitMQ and
+# SoftHSM, from Debian's own packages. Needs root, mmdebstrap, and a Docker engine that answers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 image=${1:-lictor/base:local}
@@ -8,8 +8,9 @@ if docker image inspect "$image" >/dev/null 2>&1; then
   echo "$image is there already"
   exit 0
 fi
-# The archive is kept, so that a fresh engine gets it in seconds.
-archive=${LICTOR_AIR_GAP_CACHE:-target/air-gap}/base.tar
+packages=ca-certificates,postgresql,redis-server,rabbitmq-server,softhsm2
+# The archive is kept, so that a fresh engine gets it in seconds; one with other packages is another one.
+archive=${LICTOR_AIR_GAP_CACHE:-target/air-gap}/base-$(cksum <<<"$packages" | cut -d ' ' -f 1).tar
 if [ ! -s "$archive" ]; then
   mkdir -p "$(dirname "$archive")"
   sources=()
@@ -17,7 +18,7 @@ if [ ! -s "$archive" ]; then
     [ -s "$file" ] && sources+=("$file")
   done
   mmdebstrap --quiet --variant=minbase --mode=root \
-    --include=ca-certificates,postgresql,redis-server,rabbitmq-server \
+    --include="$packages" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook='chroot "$1" install -d -o postgres -g postgres /var/lib/postgresql/data' \

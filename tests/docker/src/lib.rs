@@ -1,6 +1,7 @@
 //! The compose file of the project on a Docker engine, without any registry of images: as a site behind an air gap does it.
 
 pub mod site;
+pub mod steps;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use lictor_test_support::docker::Engine;
 use lictor_test_support::programs::{self, Answer};
+use lictor_test_support::softhsm;
 use lictor_test_support::wait;
 use serde_json::Value;
 
@@ -19,15 +21,19 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).expect("tests/docker lies two folders down").to_owned()
 }
 
+/// The compose files of a site without a registry of images.
+const FILES: &str = "docker-compose.yml:deploy/air-gap/compose.yml";
+
 /// A running project of the compose file; taken down with its volumes when dropped.
 pub struct System {
     engine: Engine,
     project: String,
+    files: String,
 }
 
 impl Drop for System {
     fn drop(&mut self) {
-        let _ = self.compose(&["--profile", "application", "down", "--volumes", "--timeout", "1"]).output();
+        let _ = self.down();
     }
 }
 
@@ -45,17 +51,47 @@ impl System {
                 return Ok(None);
             }
         };
-        let system = Self { engine, project: format!("lictor-test-{}", std::process::id()) };
+        let system = Self { engine, project: format!("lictor-test-{}", std::process::id()), files: FILES.to_owned() };
         let base = Answer::of(&mut system.script("deploy/air-gap/make-base-image.sh"))?;
         ensure!(base.code == 0, "no base image: {}{}", base.output, base.errors);
         let images = Answer::of(
             system
                 .script("deploy/build-images.sh")
                 .env("LICTOR_BASE_IMAGE", "lictor/base:local")
-                .env("LICTOR_BIN_DIR", programs::folder()?),
+                .env("LICTOR_BIN_DIR", programs::folder()?)
+                .env("LICTOR_KEY_AGENT", softhsm::program()?),
         )?;
         ensure!(images.code == 0, "no images: {}{}", images.output, images.errors);
         Ok(Some(system))
+    }
+
+    /// Takes everything down, with its volumes.
+    ///
+    /// # Errors
+    /// The command does not start.
+    pub fn down(&self) -> anyhow::Result<()> {
+        Answer::of(&mut self.compose(&["--profile", "application", "down", "--volumes", "--timeout", "1"]))?;
+        Ok(())
+    }
+
+    /// Lays one more compose file over the others, from now on.
+    pub fn overlay(&mut self, file: &str) {
+        self.files = format!("{}:{file}", self.files);
+    }
+
+    /// Commands as a page shows them, in a shell in the root of the repository.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn shell(&self, commands: &str) -> anyhow::Result<Answer> {
+        let mut shell = self.in_project("sh");
+        Answer::of(shell.args(["-euc", commands]))
+    }
+
+    fn in_project(&self, program: &str) -> Command {
+        let mut command = self.engine.command(program);
+        command.env("COMPOSE_PROJECT_NAME", &self.project).env("COMPOSE_FILE", &self.files).current_dir(root());
+        command
     }
 
     fn script(&self, path: &str) -> Command {
@@ -75,11 +111,8 @@ impl System {
     /// `docker-compose …` for this project, not started yet.
     #[must_use]
     pub fn compose(&self, arguments: &[&str]) -> Command {
-        let mut command = self.engine.command("docker-compose");
-        command
-            .args(["--project-name", &self.project, "-f", "docker-compose.yml", "-f", "deploy/air-gap/compose.yml"])
-            .args(arguments)
-            .current_dir(root());
+        let mut command = self.in_project("docker-compose");
+        command.args(arguments);
         command
     }
 

@@ -5,22 +5,31 @@ use anyhow::ensure;
 use lictor_test_support::fleet::FIRM_CODE;
 use lictor_test_support::vendor::{catalogue, text, ticket_of};
 use lictor_test_support::wait;
-use lictor_tests_docker::System;
+use lictor_tests_docker::steps::Reader;
+use lictor_tests_docker::{System, root};
 
 const SERVICES: [&str; 4] = ["license-central", "activation", "push-update-generator", "notification-dispatcher"];
 
 #[test]
-fn the_main_job_runs_in_containers() -> anyhow::Result<()> {
-    let Some(system) = System::prepare()? else { return Ok(()) };
-    images_are_small_and_without_privileges(&system)?;
+fn the_main_job_runs_in_containers_and_the_page_for_operators_is_true() -> anyhow::Result<()> {
+    let Some(mut system) = System::prepare()? else { return Ok(()) };
+    the_main_job_runs_in_containers(&system)?;
+    // On the same engine and images: both take longer to make than to use.
+    system.down()?;
+    system.overlay("deploy/pkcs11/compose.yml");
+    the_first_steps_work_as_written_with_keys_in_a_token(&system)
+}
+
+fn the_main_job_runs_in_containers(system: &System) -> anyhow::Result<()> {
+    images_are_small_and_without_privileges(system)?;
 
     system.compose_ok(&["up", "-d"])?;
     for service in SERVICES {
         system.wait_until_healthy(service)?;
     }
-    let seats = set_up(&system)?;
-    seats_are_found_by_host_name_and_counted(&system)?;
-    the_state_survives_a_new_container(&system, &seats)
+    let seats = set_up(system)?;
+    seats_are_found_by_host_name_and_counted(system)?;
+    the_state_survives_a_new_container(system, &seats)
 }
 
 fn images_are_small_and_without_privileges(system: &System) -> anyhow::Result<()> {
@@ -114,4 +123,37 @@ fn the_state_survives_a_new_container(system: &System, license: &str) -> anyhow:
     ensure!(one_more.code == 0, "{one_more:?}");
     system.docker(&["rm", "-f", &holder])?;
     Ok(())
+}
+
+fn the_first_steps_work_as_written_with_keys_in_a_token(system: &System) -> anyhow::Result<()> {
+    let page = std::fs::read_to_string(root().join("deploy/README.md"))?;
+    let mut reader = Reader::default();
+    reader.follow(system, &page, "Keys in a PKCS#11 token")?;
+    for service in SERVICES {
+        system.wait_until_healthy(service)?;
+    }
+    let printed = reader.follow(system, &page, "First steps in it")?;
+    ensure!(printed.contains("licensed"), "the application ran: {printed}");
+    let generator = system.container("push-update-generator")?;
+    let keys =
+        system.docker(&["exec", &generator, "sh", "-c", "find /var/lib/lictor /var/lib/tokens -name '*.pem'"])?;
+    ensure!(keys.output.trim().is_empty(), "no key lies in a file beside the service: {keys:?}");
+
+    // The agent goes away with the token: the service says why it issues nothing, and what to do.
+    system.compose_ok(&["stop", "--timeout", "5", "key-agent"])?;
+    let told = wait::until("it is not ready", || {
+        let health = system.docker(&["exec", &generator, "push-update-generator", "health"])?;
+        Ok((health.code != 0).then_some(health.errors))
+    })?;
+    ensure!(told.contains("the key agent does not answer") && told.contains("next: check"), "{told}");
+    let order = system.lictor(&["order", "create", "--customer", "Nova", "--item", "demo-package"])?;
+    let (ticket, license) = ticket_of(&order)?;
+    let refused = reader.run(system, &format!("docker-compose run --rm lictor activate {ticket}"));
+    ensure!(refused.is_err(), "activated without a key: {refused:?}");
+    system.compose_ok(&["start", "key-agent"])?;
+    system.wait_until_healthy("push-update-generator")?;
+    reader.run(system, &format!("docker-compose run --rm lictor activate {ticket}"))?;
+    wait::until("the licence is confirmed", || {
+        Ok((text(&system.lictor(&["license", "show", &license])?, "state")? == "confirmed").then_some(()))
+    })
 }
