@@ -292,3 +292,42 @@ async fn another_server_in_the_place_of_the_one_that_gave_the_seat_is_asked_noth
     assert!(matches!(refused, UseError::NotTrusted(TrustError::Proof)), "{refused}");
     second.shutdown_background();
 }
+
+/// The command line of the vendor, in this process; gives the exit code as it is shown.
+async fn lictor(folder: &Path, socket: &Path, words: &[&str]) -> String {
+    let common = [
+        "lictor".to_owned(),
+        format!("--config={}", folder.join("client.toml").display()),
+        format!("--server=unix:{}", socket.display()),
+        format!("--firm-code={FIRM}"),
+    ];
+    let words = common.into_iter().chain(words.iter().map(|word| (*word).to_owned())).map(std::ffi::OsString::from);
+    let words: Vec<_> = words.collect();
+    let running = tokio::task::spawn_blocking(|| lictor_cli::Program::new(lictor_cli::Scope::All).run(words));
+    format!("{:?}", running.await.expect("no panic"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_verbs_fetch_keys_and_seal_what_programs_open() {
+    let (mut server, vendor) = TestServer::with(vec![key(201), add(1, 201, 1)]).await;
+    let (socket, folder) = (server.server.socket.clone(), tempfile::tempdir().expect("a folder"));
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(path(name), bytes).expect("written");
+    write("client.toml", b"");
+    write("vendor.lif", &vendor.lif());
+    write("levels.dat", b"the levels");
+    let (lif, keys, levels, sealed) = (path("vendor.lif"), path("keys"), path("levels.dat"), path("sealed"));
+    let success = format!("{:?}", std::process::ExitCode::SUCCESS);
+    let fetch = ["content", "keys", "--product-code", "201", "--code", "levels", "--trust", &lif, "-o", &keys];
+    assert_eq!(lictor(folder.path(), &socket, &fetch).await, success);
+    assert!(server.sessions().await.is_empty(), "its seat was given back");
+    let seal = ["content", "seal", "--keys", &keys, &levels, "-o", &sealed];
+    assert_eq!(lictor(folder.path(), &socket, &seal).await, success);
+    assert_ne!(lictor(folder.path(), &socket, &seal).await, success, "nothing is overwritten unasked");
+    let other = ["content", "seal", "--keys", &lif, &levels, "-o", &path("other")];
+    assert_ne!(lictor(folder.path(), &socket, &other).await, success, "these are no keys");
+    let sealed = std::fs::read(sealed).expect("read");
+    assert!(!sealed.windows(10).any(|window| window == b"the levels"));
+    let opened = example::read_levels(&client(&vendor, &socket), &sealed).await.expect("opened");
+    assert_eq!(&opened[..], b"the levels");
+}
