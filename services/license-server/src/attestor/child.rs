@@ -1,11 +1,15 @@
 //! The child's side: reads questions from standard input, writes statements to standard output, ends with its parent.
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::mpsc;
 
+use super::ENTRY_POINT;
 use super::answer::answer;
 use super::confine::give_up_networks;
 use super::engine::Engine;
@@ -17,6 +21,23 @@ const WAITING: usize = 256;
 const IN_FLIGHT: usize = 16;
 /// How long to wait before the engine is asked again for its events.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Becomes the attestor, if that is what the program was started for.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<ExitCode> {
+    let [_, word, socket] = args else { return None };
+    if word != ENTRY_POINT {
+        return None;
+    }
+    Some(run(Path::new(socket)).map_or_else(
+        |reason| {
+            // Nobody else hears why; without a standard error there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "the attestor ends: {reason}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    ))
+}
 
 /// Confines this process and serves until standard input ends.
 ///
