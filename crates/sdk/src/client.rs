@@ -16,6 +16,7 @@ use crate::error::{AcquireError, Refusal, TrustError};
 use crate::request::Request;
 use crate::seat::{self, Seat};
 use crate::trust::{Asked, Trust, open_grant};
+use crate::wait::{Standing, passes};
 use crate::{Address, AddressError};
 
 /// How often one server is asked when it goes away in the middle.
@@ -146,7 +147,7 @@ pub(crate) struct Inner {
     pub(crate) clock: SharedClock,
     tls: Arc<rustls::ClientConfig>,
     key: MemorySigner,
-    public: PublicKey,
+    pub(crate) public: PublicKey,
     connections: Mutex<HashMap<Address, Arc<Connection>>>,
 }
 
@@ -170,6 +171,19 @@ impl Client {
     /// [`AcquireError::Refused`] with every reason when servers answered but none has a seat; the other kinds say why no
     /// server could be asked or believed.
     pub async fn acquire(&self, request: Request) -> Result<Seat, AcquireError> {
+        self.acquire_telling(request, |_| {}).await
+    }
+
+    /// The same, and tells how the program stands in the queue whenever that changes, if [`Request::wait`] lets it wait. A
+    /// program that waits does so at the first server all of whose seats are taken. Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    /// As for [`Client::acquire`]; a refusal after the time to wait was over is the one of that moment.
+    pub async fn acquire_telling(
+        &self,
+        request: Request,
+        mut told: impl FnMut(Standing) + Send,
+    ) -> Result<Seat, AcquireError> {
         if !self.0.trust.knows(request.firm_code) {
             let address = self.0.servers[0].clone();
             return Err(AcquireError::NotTrusted { address, reason: TrustError::UnknownFirm(request.firm_code) });
@@ -183,13 +197,22 @@ impl Client {
         let mut reasons = Vec::new();
         let mut unreachable = Vec::new();
         let mut other = None;
+        let mut queue = None;
         for address in &self.0.servers {
             match self.acquire_from(address, &request, &id, &nonce).await {
                 Ok(seat) => return Ok(seat),
-                Err(AcquireError::Refused(refusal)) => reasons.extend(refusal.reasons),
+                Err(AcquireError::Refused(refusal)) => {
+                    if queue.is_none() && passes(&refusal) {
+                        queue = Some(address);
+                    }
+                    reasons.extend(refusal.reasons);
+                }
                 Err(AcquireError::Unreachable(tried)) => unreachable.extend(tried),
                 Err(error) => other = other.or(Some(error)),
             }
+        }
+        if let Some(address) = queue.filter(|_| !request.wait.is_zero()) {
+            return self.wait_at(address, &request, &id, &nonce, &mut told).await;
         }
         // A server that can be believed says more than one that cannot, and that one more than silence.
         if !reasons.is_empty() {
@@ -279,7 +302,7 @@ impl Client {
         Err(AcquireError::Unreachable(vec![(address.clone(), last)]))
     }
 
-    fn believe(
+    pub(crate) fn believe(
         &self,
         connection: &Connection,
         request: &Request,
@@ -324,7 +347,7 @@ impl std::fmt::Debug for Client {
 }
 
 /// Gives back a seat that this program will not use, as far as that can be done without waiting.
-fn give_back(connection: &Arc<Connection>, session_id: String) {
+pub(crate) fn give_back(connection: &Arc<Connection>, session_id: String) {
     let connection = Arc::clone(connection);
     tokio::spawn(async move {
         let request = wire::ReleaseRequest { session_id, proof: connection.proof() };

@@ -1,5 +1,7 @@
 //! What a program asks for.
 
+use std::time::Duration;
+
 use lictor_api::server::v1 as wire;
 use lictor_clock::Timestamp;
 
@@ -39,6 +41,7 @@ pub struct Request {
     pub(crate) units: u32,
     pub(crate) parents: Vec<String>,
     pub(crate) release_date: Option<Timestamp>,
+    pub(crate) wait: Duration,
     pub(crate) program: String,
     pub(crate) user: String,
     pub(crate) host: String,
@@ -57,6 +60,7 @@ impl Request {
             units: 1,
             parents: Vec::new(),
             release_date: None,
+            wait: Duration::ZERO,
             program: program_name(),
             user: std::env::var("USER").unwrap_or_default(),
             host: host_name(),
@@ -95,6 +99,14 @@ impl Request {
     #[must_use]
     pub const fn release_date(mut self, date: Timestamp) -> Self {
         self.release_date = Some(date);
+        self
+    }
+
+    /// When all seats are taken, waits for one at most this long instead of being refused, 0 to a day. The queue is first
+    /// come, first served.
+    #[must_use]
+    pub const fn wait(mut self, span: Duration) -> Self {
+        self.wait = span;
         self
     }
 

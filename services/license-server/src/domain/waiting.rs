@@ -132,7 +132,7 @@ impl Keeper {
         if matches!(answer, Answer::Granted(_)) {
             return answered(waiter, Ok(answer), unwritten);
         }
-        waiter.places = self.worth_waiting(&waiter.ask, &HashSet::new(), moment);
+        waiter.places = self.worth_waiting(&waiter.ask, Regard::Everybody(&waiter.ask), moment);
         if waiter.places.is_empty() || waiter.until <= moment.boottime {
             return answered(waiter, Ok(answer), None);
         }
@@ -182,7 +182,7 @@ impl Keeper {
                         return Turn::Leaves;
                     }
                     Err(refusal) => {
-                        let places = self.worth_waiting(&waiter.ask, &claimed, moment);
+                        let places = self.worth_waiting(&waiter.ask, Regard::Those(&waiter.ask, &claimed), moment);
                         if places.is_empty() {
                             answers.push((Answer::Refused(refusal), None));
                             return Turn::Leaves;
@@ -254,7 +254,7 @@ impl Keeper {
     /// Where a wish would stand if it waited; none when waiting would not help.
     #[must_use]
     pub fn would_stand(&self, ask: &Ask, moment: Moment) -> Option<Standing> {
-        if self.worth_waiting(ask, &HashSet::new(), moment).is_empty() {
+        if self.worth_waiting(ask, Regard::Everybody(ask), moment).is_empty() {
             return None;
         }
         let waiting = self.queues().waiting(&queue_of(ask));
@@ -262,14 +262,14 @@ impl Keeper {
     }
 
     /// The pools whose seats a wish may get by waiting: those that have enough seats, of which too few are free.
-    fn worth_waiting(&self, ask: &Ask, claimed: &HashSet<Place>, moment: Moment) -> Vec<Place> {
+    fn worth_waiting(&self, ask: &Ask, regard: Regard<'_>, moment: Moment) -> Vec<Place> {
         let now = self.state.effective(moment);
         let wish = request(ask, SessionId::from_u128(u128::from_be_bytes(ask.request_id)));
         let Some(firm) = self.state.firms.get(&ask.firm_code) else { return Vec::new() };
         let founds = firm.of_product(ask.product_code);
         let promising = founds.iter().filter_map(|found| {
             let pool = firm.licenses.get(&found.0)?.entries.get(found.1)?.places().pool;
-            let refusal = self.decide_among(&wish, &[*found], Regard::Those(ask, claimed), now).err()?;
+            let refusal = self.decide_among(&wish, &[*found], regard, now).err()?;
             let waits = match refusal.nearest().reason {
                 Reason::NoMoreSeats { needed, total, .. } => needed <= total,
                 Reason::SeatsAwaited => true,

@@ -5,22 +5,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lictor_api::server::v1 as wire;
-use lictor_licensing::id::SessionId;
-use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tokio_stream::Stream;
 use tonic::Status;
 
 use super::view;
-use crate::domain::ask::{Attached, StreamEnd};
-use crate::writer::Ledger;
+use crate::domain::ask::StreamEnd;
+use crate::writer::Held;
 
 /// Beats for one session. Dropping it, which a lost connection does, begins the reconnect grace.
 pub(crate) struct HoldStream {
-    session: SessionId,
-    generation: u64,
-    ledger: Ledger,
-    end: Option<oneshot::Receiver<StreamEnd>>,
+    held: Held,
+    over: bool,
     interval: Interval,
     pause: Duration,
     number: u64,
@@ -29,19 +25,17 @@ pub(crate) struct HoldStream {
 impl std::fmt::Debug for HoldStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HoldStream")
-            .field("session", &self.session)
+            .field("session", &self.held.session())
             .field("number", &self.number)
             .finish_non_exhaustive()
     }
 }
 
 impl HoldStream {
-    pub(super) fn new(session: SessionId, attached: Attached, ledger: Ledger, pause: Duration) -> Self {
+    pub(super) fn new(held: Held, pause: Duration) -> Self {
         Self {
-            session,
-            generation: attached.generation,
-            ledger,
-            end: Some(attached.end),
+            held,
+            over: false,
             // Missed ticks come in a burst: the n-th is never early, and the count catches up.
             interval: tokio::time::interval(pause),
             pause,
@@ -55,9 +49,11 @@ impl Stream for HoldStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(end) = &mut this.end else { return Poll::Ready(None) };
-        if let Poll::Ready(ended) = Pin::new(end).poll(cx) {
-            this.end = None;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(ended) = Pin::new(&mut this.held.attached.end).poll(cx) {
+            this.over = true;
             return Poll::Ready(match ended {
                 Ok(StreamEnd::Over(line)) => {
                     let ended = wire::Ended { reason: Some(view::reason(&line)) };
@@ -74,11 +70,5 @@ impl Stream for HoldStream {
         let beat = wire::Beat { number: this.number, interval_ms };
         this.number += 1;
         Poll::Ready(Some(Ok(wire::HoldEvent { event: Some(wire::hold_event::Event::Beat(beat)) })))
-    }
-}
-
-impl Drop for HoldStream {
-    fn drop(&mut self) {
-        self.ledger.detach(self.session, self.generation);
     }
 }

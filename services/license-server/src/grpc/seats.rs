@@ -227,9 +227,9 @@ impl SeatService for Seats {
         let wire::HoldRequest { session_id, proof } = request.into_inner();
         let session = parse::session_id(&session_id).map_err(|problem| status(&problem))?;
         self.take_proof(&channel, session, &proof).await?;
-        let attached = self.ledger.attach(session, channel).await.map_err(|problem| status(&problem))?;
-        let attached = attached.ok_or_else(no_session)?;
-        Ok(Response::new(HoldStream::new(session, attached, self.ledger.clone(), self.identity.times.beat_interval)))
+        let held = self.ledger.attach(session, channel).await.map_err(|problem| status(&problem))?;
+        let held = held.ok_or_else(no_session)?;
+        Ok(Response::new(HoldStream::new(held, self.identity.times.beat_interval)))
     }
 
     async fn revalidate(

@@ -32,7 +32,7 @@ pub(super) enum Command {
     Acquire { ask: Box<Ask>, reply: oneshot::Sender<Answered> },
     Wait(Box<Newcomer>),
     Leave { request: RequestId, visit: u64 },
-    Attach { session: SessionId, channel: Channel, reply: oneshot::Sender<Option<Attached>> },
+    Attach { session: SessionId, channel: Channel, ledger: Ledger, reply: oneshot::Sender<Option<Held>> },
     Detach { session: SessionId, generation: u64 },
     Revalidate { session: SessionId, channel: Channel, reply: oneshot::Sender<bool> },
     Release { session: SessionId, channel: Channel, reply: oneshot::Sender<()> },
@@ -40,6 +40,34 @@ pub(super) enum Command {
     Read(Look),
     Change(Change),
     Stop(oneshot::Sender<()>),
+}
+
+/// A session that is held. Dropping it, wherever it is on its way, begins the reconnect grace: a seat that is held by nobody
+/// would never come free.
+#[derive(Debug)]
+pub struct Held {
+    /// Its stream.
+    pub attached: Attached,
+    session: SessionId,
+    ledger: Ledger,
+}
+
+impl Held {
+    pub(super) const fn new(attached: Attached, session: SessionId, ledger: Ledger) -> Self {
+        Self { attached, session, ledger }
+    }
+
+    /// The session.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.ledger.detach(self.session, self.attached.generation);
+    }
 }
 
 /// A handle to the writer. Clones talk to the same one.
@@ -114,9 +142,9 @@ impl Ledger {
     ///
     /// # Errors
     /// When the writer is gone.
-    pub async fn attach(&self, session: SessionId, channel: Channel) -> Result<Option<Attached>, Problem> {
+    pub async fn attach(&self, session: SessionId, channel: Channel) -> Result<Option<Held>, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Attach { session, channel, reply })?;
+        self.send(Command::Attach { session, channel, ledger: self.clone(), reply })?;
         answer.await.map_err(|_| gone())
     }
 

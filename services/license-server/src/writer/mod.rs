@@ -4,10 +4,12 @@
 //! two milliseconds for more; a client that is alone never waits.
 
 mod admin;
+mod containers;
 mod events;
 mod handle;
 mod import;
 mod time;
+mod turns;
 mod units;
 mod waiting;
 
@@ -26,9 +28,10 @@ use tokio::sync::oneshot;
 pub use admin::Created;
 pub use events::{Events, MAX_EVENTS, MAX_WATCHERS};
 use handle::{Answered, Command, Look};
-pub use handle::{Ledger, MAX_WAITING};
+pub use handle::{Held, Ledger, MAX_WAITING};
 pub use import::Imported;
 pub use time::TimeImported;
+pub use turns::Turns;
 pub(crate) use units::no_session;
 pub use waiting::Visit;
 
@@ -123,31 +126,7 @@ struct Batch {
 /// # Errors
 /// When no thread can be started.
 pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std::io::Result<Ledger> {
-    let (sender, receiver) = mpsc::channel();
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let events = Events::default();
-    let ledger = Ledger::new(sender, Arc::clone(&waiting), events.clone());
-    let time_noted = parts.clock.boottime();
-    let mut parts = parts;
-    let lazy = parts.keeper.take_unwritten().iter().map(Record::to_bytes).collect();
-    let mut writer = Writer {
-        journal: parts.journal,
-        keeper: parts.keeper,
-        secrets: parts.secrets,
-        profile: parts.profile,
-        clock: parts.clock,
-        metrics: parts.metrics,
-        time_noted,
-        suspect: false,
-        nonces: time::Nonces::default(),
-        probation: parts.probation,
-        lazy,
-        batch: Batch::default(),
-        full: false,
-        fatal: None,
-        events,
-        noticing: Noticing::default(),
-    };
+    let (mut writer, receiver, waiting, ledger) = Writer::prepare(parts);
     std::thread::Builder::new().name("lictor-writer".to_owned()).spawn(move || {
         writer.run(&receiver, &waiting);
         if let Some(reason) = writer.fatal.take() {
@@ -160,6 +139,39 @@ pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std:
 }
 
 impl Writer {
+    /// A writer that has not begun, what it is asked by, and the handle for that.
+    fn prepare(parts: Parts) -> (Self, Receiver<Command>, Arc<AtomicUsize>, Ledger) {
+        let (sender, receiver) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let events = Events::default();
+        let ledger = Ledger::new(sender, Arc::clone(&waiting), events.clone());
+        let time_noted = parts.clock.boottime();
+        let mut parts = parts;
+        let lazy = parts.keeper.take_unwritten().iter().map(Record::to_bytes).collect();
+        let mut noticing = Noticing::default();
+        // What is there at the start is no news.
+        noticing.changes(&parts.keeper.state, parts.clock.now());
+        let writer = Self {
+            journal: parts.journal,
+            keeper: parts.keeper,
+            secrets: parts.secrets,
+            profile: parts.profile,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            time_noted,
+            suspect: false,
+            nonces: time::Nonces::default(),
+            probation: parts.probation,
+            lazy,
+            batch: Batch::default(),
+            full: false,
+            fatal: None,
+            events,
+            noticing,
+        };
+        (writer, receiver, waiting, ledger)
+    }
+
     fn run(&mut self, receiver: &Receiver<Command>, waiting: &AtomicUsize) {
         let mut last_tick = Instant::now();
         let mut crowd = false;
@@ -224,15 +236,12 @@ impl Writer {
             Command::Wait(newcomer) => self.newcomer(*newcomer, moment),
             Command::Leave { request, visit } => self.left(&request, visit, moment),
             // Whoever asked may have left; a stream that nobody reads is dropped and detaches by itself.
-            Command::Attach { session, channel, reply } => {
+            Command::Attach { session, channel, ledger, reply } => {
                 let attached = self.client(session, &channel).and_then(|key| self.keeper.attach(session, &key));
                 if attached.is_some() {
                     self.keeper.locate(session, channel.container().cloned());
                 }
-                let generation = attached.as_ref().map(|attached| attached.generation);
-                if let (Err(_), Some(generation)) = (reply.send(attached), generation) {
-                    self.keeper.detach(session, generation, moment);
-                }
+                let _ = reply.send(attached.map(|attached| Held::new(attached, session, ledger)));
             }
             Command::Detach { session, generation } => self.keeper.detach(session, generation, moment),
             Command::Revalidate { session, channel, reply } => {
@@ -392,14 +401,6 @@ impl Writer {
 
     fn expire(&mut self, moment: Moment) {
         for record in self.keeper.expire(moment) {
-            self.lazy.push(record.to_bytes());
-            self.metrics.expired();
-        }
-    }
-
-    /// A container ended: its seats are free at once.
-    pub fn container_ended(&mut self, container: &str, moment: Moment) {
-        for record in self.keeper.container_ended(container, moment) {
             self.lazy.push(record.to_bytes());
             self.metrics.expired();
         }

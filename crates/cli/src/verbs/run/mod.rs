@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lictor_api::types::v1::{Refusal, RefusalReason};
 use lictor_licensing::error::{ErrorCode, Problem};
-use lictor_sdk::{AccessMode, AcquireError, Client, EndReason, Reason, Request, Seat};
+use lictor_sdk::{AccessMode, AcquireError, Client, EndReason, Reason, Request, Seat, Standing};
 
 use crate::args::number;
 use crate::environment::Environment;
@@ -55,6 +55,9 @@ Examples:
   lictor run --firm-code 6000010 --product-code 201 --mode station-share \\
     --trust example.lif -- ./simulator
 
+Waiting for a seat, at most two hours:
+  lictor run --wait 2h --firm-code 6000010 --product-code 201 -- ./simulator
+
 As a container's entrypoint:
   ENTRYPOINT [\"lictor\", \"run\", \"--firm-code\", \"6000010\", \\
     \"--product-code\", \"201\", \"--trust\", \"/example.lif\", \"--\"]
@@ -75,6 +78,10 @@ pub(crate) struct Run {
     /// How the seat is counted
     #[arg(long, value_name = "MODE", default_value = "user-limit", value_parser = MODES)]
     mode: String,
+
+    /// When all seats are taken, wait in the queue for one, at most so long, such as 10m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    wait: Option<std::time::Duration>,
 
     /// Licence information file of the vendor: whoever it does not certify cannot hand out seats [default: LICTOR_TRUST,
     /// else `trust` in client.toml]
@@ -121,6 +128,7 @@ impl Run {
         let request = Request::new(environment.firm_code()?, self.product_code)
             .features(self.feature_map)
             .mode(mode(&self.mode))
+            .wait(self.wait.unwrap_or_default())
             .program(program_of(&name));
         // Signals that come while a seat is being asked for must find somebody who listens.
         let mut signals = child::Signals::listen()?;
@@ -176,7 +184,7 @@ async fn ask(
     request: Request,
     signals: &mut child::Signals,
 ) -> Result<Result<Seat, AcquireError>, i32> {
-    let mut asking = std::pin::pin!(client.acquire(request));
+    let mut asking = std::pin::pin!(client.acquire_telling(request, |standing| tell(&standing)));
     tokio::select! {
         seat = &mut asking => Ok(seat),
         number = signals.ending() => {
@@ -185,6 +193,26 @@ async fn ask(
             }
             Err(number)
         }
+    }
+}
+
+/// Says how this program stands in the queue.
+fn tell(standing: &Standing) {
+    // Whole seconds are enough for an estimate.
+    let estimate = standing.estimate.map(|span| std::time::Duration::from_secs(span.as_secs().max(1)));
+    let estimate = estimate.map(|span| format!(", perhaps for {}", lictor_clock::duration::format(span)));
+    let (position, waiting, estimate) =
+        (standing.position, standing.waiting.max(standing.position), estimate.unwrap_or_default());
+    output::complain(&format!("waiting for a seat: place {position} of {waiting}{estimate}"));
+}
+
+/// Reads a time to wait.
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+    match lictor_clock::duration::parse(text) {
+        Ok(span) if span <= LONGEST => Ok(span),
+        Ok(_) => Err("nobody may wait for longer than a day".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

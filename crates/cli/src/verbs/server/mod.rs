@@ -1,6 +1,8 @@
 //! `lictor server`: what the licence server holds, its files, its sessions, its time.
 
 mod containers;
+mod events;
+mod rules;
 mod sessions;
 mod time;
 mod transport;
@@ -57,6 +59,18 @@ safe: what is applied already is skipped.")]
     /// Say what a request for a seat would be answered, and why; takes nothing
     #[command(after_help = "Example:\n  lictor server explain --firm-code 6000010 --product-code 201")]
     Explain(sessions::Explain),
+    /// Show what has happened: seats given, given back and denied, licenses that came and went
+    #[command(after_help = "Examples:\n  lictor server log\n  lictor server log --type seat.denied --limit 200 --json")]
+    Log(events::Log),
+    /// Show what happens from now on, line by line
+    #[command(after_help = "Examples:\n  lictor server watch\n  lictor server watch --type license --json")]
+    Watch(events::Which),
+    /// Show for each hour how many seats were in use at most, given and denied
+    #[command(after_help = "Examples:\n  lictor server usage\n  lictor server usage --hours 168 --product-code 201")]
+    Usage(events::Usage),
+    /// Access rules: who may take which seats, and for whom seats are kept
+    #[command(subcommand)]
+    Rules(rules::RuleVerbs),
 }
 
 type Client = ContainerServiceClient<InterceptedService<Channel, Caller>>;
@@ -75,6 +89,10 @@ impl ServerVerbs {
             Self::Time => time::time(environment).await,
             Self::Sessions => sessions::sessions(environment).await,
             Self::Explain(verb) => sessions::explain(verb, environment).await,
+            Self::Log(verb) => events::log(verb, environment).await,
+            Self::Watch(which) => events::watch(which, environment).await,
+            Self::Usage(verb) => events::usage(verb, environment).await,
+            Self::Rules(verb) => verb.run(environment).await,
         }
     }
 }

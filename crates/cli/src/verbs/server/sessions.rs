@@ -1,11 +1,12 @@
 //! Seats of the licence server: who holds them, and what a request would be answered.
 
 use clap::Args;
-use lictor_api::server::v1::{AcquireRequest, ExplainRequest, ListSessionsRequest};
+use lictor_api::server::v1::{AcquireRequest, ExplainRequest, ExplainResponse, ListSessionsRequest, Verdict};
 use lictor_api::types::v1::Refusal;
 use serde_json::{Value, json};
 
 use super::client;
+use super::rules::{decision_object, decision_text};
 use crate::args::number;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
@@ -94,17 +95,59 @@ pub(super) async fn explain(verb: Explain, environment: &Environment) -> Outcome
         .await
         .map_err(|status| link.failed(status))?
         .into_inner();
+    let verdicts: Vec<Value> = answer.verdicts.iter().map(verdict_object).collect();
+    let rules = answer.rules.clone().unwrap_or_default();
     if !answer.granted {
+        if let Some(text) = waiting_text(&answer) {
+            environment.out.note(&text);
+        }
+        if !rules.allowed {
+            environment.out.note(&decision_text(&rules));
+        }
         return Err(Failure::Refused(Box::new(answer.refusal.unwrap_or_else(Refusal::default))));
     }
     let entry = answer.entry.unwrap_or_default();
-    let object = json!({ "granted": true, "serial": answer.serial, "entry": show::entry(&entry) });
+    let object = json!({
+        "granted": true,
+        "serial": answer.serial,
+        "entry": show::entry(&entry),
+        "verdicts": verdicts,
+        "rules": decision_object(&rules),
+    });
     environment.out.one(&object, || {
+        let others = answer.verdicts.iter().filter_map(verdict_text).collect::<Vec<_>>().join("\n");
         format!(
-            "a seat would be given from container {}\n{}",
+            "a seat would be given from container {}\n{}\n{others}",
             answer.serial,
             output::table(show::ENTRY_HEADINGS, vec![show::entry_row(&entry)])
         )
     });
     Ok(())
+}
+
+fn verdict_object(verdict: &Verdict) -> Value {
+    let reason = verdict.reason.as_ref();
+    json!({
+        "entry": verdict.entry.as_ref().map(show::entry),
+        "serves": verdict.serves,
+        "code": reason.map(|reason| reason.code),
+        "reason": reason.map(|reason| &reason.reason),
+    })
+}
+
+/// Why an entry would not serve; nothing for one that would.
+fn verdict_text(verdict: &Verdict) -> Option<String> {
+    let reason = verdict.reason.as_ref()?;
+    let license = verdict.entry.as_ref().map(|entry| entry.license_id.as_str()).unwrap_or_default();
+    Some(format!("license {license} would not serve: {} (code {})", reason.reason, reason.code))
+}
+
+/// Where one would stand who waits.
+fn waiting_text(answer: &ExplainResponse) -> Option<String> {
+    if answer.position == 0 {
+        return None;
+    }
+    let span = answer.estimated_ms.map(|millis| std::time::Duration::from_secs((millis / 1_000).max(1)));
+    let span = span.map(|span| format!(", perhaps for {}", lictor_clock::duration::format(span))).unwrap_or_default();
+    Some(format!("with lictor run --wait it would wait at place {}{span}", answer.position))
 }
