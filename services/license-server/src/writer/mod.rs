@@ -35,7 +35,7 @@ pub use turns::Turns;
 pub(crate) use units::no_session;
 pub use waiting::Visit;
 
-use crate::domain::ask::{Answer, Ask, AskError, Moment};
+use crate::domain::ask::{Answer, Ask, Moment};
 use crate::domain::event::{Event, EventType};
 use crate::domain::keeper::{Keeper, Undo};
 use crate::domain::noticing::Noticing;
@@ -291,7 +291,7 @@ impl Writer {
                 }
                 Ok(answer)
             }
-            Err(error) => Err(ask_problem(error)),
+            Err(error) => Err(waiting::ask_problem(error)),
         }
     }
 
@@ -465,22 +465,6 @@ impl Writer {
 #[expect(clippy::disallowed_methods, reason = "the point is to not be woken by what comes meanwhile")]
 fn let_them_come() {
     std::thread::sleep(GATHER_STEP);
-}
-
-/// Why a wish has no answer by licence, as a sentence.
-fn ask_problem(error: AskError) -> Problem {
-    match error {
-        AskError::RequestIdReused => Problem::new(
-            ErrorCode::RequestIdReused,
-            "this request id came before with another wish",
-            "make a fresh request id for each wish",
-        ),
-        AskError::Ended => Problem::new(
-            ErrorCode::WrongState,
-            "the session of this request id has ended",
-            "make a fresh request id to take a seat again",
-        ),
-    }
 }
 
 /// The sentence about a full disk.

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lictor_licensing::error::Problem;
+use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::id::SessionId;
 use tokio::sync::{oneshot, watch};
 
 use super::handle::{Answered, Command, Ledger};
 use super::{BATCH_RECORDS, Writer};
-use crate::domain::ask::{Ask, Moment};
+use crate::domain::ask::{Ask, AskError, Moment};
 use crate::domain::event::{Event, EventType};
 use crate::domain::session::RequestId;
 use crate::domain::waiting::{LONGEST_WAIT, Served, Standing, Waiter};
@@ -146,7 +146,7 @@ impl Writer {
             self.batch.records.push(record);
             self.batch.undo.push(undo);
         }
-        let answer = served.answer.map_err(super::ask_problem);
+        let answer = served.answer.map_err(ask_problem);
         match session {
             Some(session) => self.batch.served.push((answer, served.reply, session)),
             None => self.batch.answers.push((answer, served.reply)),
@@ -167,5 +167,21 @@ impl Writer {
                 self.keeper.untold(session, moment);
             }
         }
+    }
+}
+
+/// Why a wish has no answer by licence, as a sentence.
+pub(super) fn ask_problem(error: AskError) -> Problem {
+    match error {
+        AskError::RequestIdReused => Problem::new(
+            ErrorCode::RequestIdReused,
+            "this request id came before with another wish",
+            "make a fresh request id for each wish",
+        ),
+        AskError::Ended => Problem::new(
+            ErrorCode::WrongState,
+            "the session of this request id has ended",
+            "make a fresh request id to take a seat again",
+        ),
     }
 }
