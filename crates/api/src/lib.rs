@@ -61,7 +61,7 @@ pub mod notification {
     }
 }
 
-/// Package `lictor.server.v1`, generated from `proto/lictor/server/v1/server.proto`.
+/// Package `lictor.server.v1`, generated from `proto/lictor/server/v1`.
 #[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod server {
     /// Version 1.

@@ -18,6 +18,7 @@ fn generated_code_is_fresh() {
         "notification/v1/notification",
         "server/v1/server",
         "server/v1/program",
+        "server/v1/event",
     ]
     .map(|file| format!("lictor/{file}.proto"));
     let descriptors = protox::compile(&protos, [root.join("proto")]).expect("proto files compile");

@@ -236,10 +236,7 @@ impl Reason {
         match self {
             Self::EntryNotFound | Self::ContainerNotFound => 0,
             Self::LocationNotWanted { .. } | Self::ReleaseMismatch | Self::FeaturesMissing { .. } => 1,
-            Self::NoMoreSeats { .. }
-            | Self::SeatsAwaited
-            | Self::SeatsReserved { .. }
-            | Self::ExclusiveConflict => 4,
+            Self::NoMoreSeats { .. } | Self::SeatsAwaited | Self::SeatsReserved { .. } | Self::ExclusiveConflict => 4,
             Self::WrongMode { .. } | Self::ParentNotHeld { .. } | Self::OtherStation => 3,
             _ => 2,
         }
@@ -295,9 +292,13 @@ impl fmt::Display for Reason {
             Self::UpdateTooOld => f.write_str("the update is older than the container's state"),
             Self::AccessDenied => f.write_str("a rule of the administrator denies the access"),
             Self::DeniedByRule { rule } => write!(f, "the access rule {rule:?} denies the access"),
-            Self::UsersNamed { total } => write!(f, "all {total} users of the license are named, and this is none of them"),
+            Self::UsersNamed { total } => {
+                write!(f, "all {total} users of the license are named, and this is none of them")
+            }
             Self::DevicesNamed { total } => write!(f, "this user works on {total} devices already, and may on no more"),
-            Self::UserUnknown => f.write_str("the license is for named users, and the program does not say who uses it"),
+            Self::UserUnknown => {
+                f.write_str("the license is for named users, and the program does not say who uses it")
+            }
             Self::ParentNotHeld { parent } => {
                 write!(f, "the module needs a seat of product {parent} in the same program")
             }

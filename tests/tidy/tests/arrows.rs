@@ -65,7 +65,9 @@ fn pure_crates_know_no_outside_world() {
         "tracing",
     ];
     for package in packages() {
-        if ["lictor-licensing", "lictor-license-file", "lictor-signing", "lictor-binding"].contains(&package.name.as_str()) {
+        if ["lictor-licensing", "lictor-license-file", "lictor-signing", "lictor-binding"]
+            .contains(&package.name.as_str())
+        {
             let found: Vec<_> = package.dependencies.iter().filter(|name| OUTSIDE.contains(&name.as_str())).collect();
             assert!(found.is_empty(), "{} must stay pure, but uses {found:?}", package.name);
         }

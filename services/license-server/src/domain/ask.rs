@@ -6,14 +6,17 @@ use std::time::Duration;
 use lictor_clock::Timestamp;
 use lictor_licensing::access::{AccessMode, Origin, Seats, Station};
 use lictor_licensing::feature::FeatureMap;
-use lictor_licensing::id::{FirmCode, ProductCode};
+use lictor_licensing::id::{FirmCode, LicenseId, ProductCode, SessionId};
+use lictor_licensing::item::Part;
 use lictor_licensing::refusal::{Refusal, RefusalLine};
+use lictor_licensing::state::PartState;
 use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 use super::peer::PeerContainer;
 use super::rules::{Caller, Wish};
 use super::session::{ClientNames, RequestId, Session};
+use super::users::List;
 
 /// The time of one operation, read once.
 #[derive(Clone, Copy, Debug)]
@@ -127,4 +130,18 @@ pub struct Attached {
     pub generation: u64,
     /// Tells when the server ends it.
     pub end: oneshot::Receiver<StreamEnd>,
+}
+
+/// A grant that waits for its record to be durable: the record's bytes, and the way back.
+pub type Unwritten = (Vec<u8>, Undo);
+
+/// What must be taken back when a grant cannot be written.
+#[derive(Debug)]
+pub struct Undo {
+    pub(super) session: Option<SessionId>,
+    pub(super) units: Option<RequestId>,
+    /// What a part was before.
+    pub(super) usage: Option<(FirmCode, LicenseId, Part, PartState)>,
+    /// A user who was named by it.
+    pub(super) named: Option<(List, String)>,
 }

@@ -7,22 +7,22 @@ use std::time::Duration;
 use lictor_clock::Timestamp;
 use lictor_licensing::access::AccessId;
 use lictor_licensing::decide::grant;
-use lictor_licensing::id::{FirmCode, LicenseId, SessionId};
+use lictor_licensing::id::SessionId;
 use lictor_licensing::item::Part;
 use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
-use lictor_licensing::state::PartState;
 use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 use super::MAX_SESSIONS;
 use super::ask::{Answer, Ask, AskError, Attached, Given, Moment, StreamEnd};
+pub use super::ask::{Undo, Unwritten};
 use super::deciding::{Regard, overloaded, request};
 use super::peer::PeerContainer;
 use super::record::Record;
 use super::rules::Rules;
-use super::session::{RequestId, Session};
+use super::session::Session;
 use super::state::State;
-use super::users::{List, list_of};
+use super::users::list_of;
 use super::waiting::Waiting;
 use crate::settings::SessionTimes;
 
@@ -34,24 +34,12 @@ struct Live {
     promised: Duration,
     stream: Option<oneshot::Sender<StreamEnd>>,
     generation: u64,
+    /// Somebody asked for it again under its name, so that it is known whatever becomes of the first answer.
+    asked_again: bool,
     /// Where the client was seen last.
     container: Option<Arc<PeerContainer>>,
     /// When it was granted, since boot; none for one of an earlier life of the server.
     since: Option<Duration>,
-}
-
-/// A grant that waits for its record to be durable: the record's bytes, and the way back.
-pub type Unwritten = (Vec<u8>, Undo);
-
-/// What must be taken back when a grant cannot be written.
-#[derive(Debug)]
-pub struct Undo {
-    pub(super) session: Option<SessionId>,
-    pub(super) units: Option<RequestId>,
-    /// What a part was before.
-    pub(super) usage: Option<(FirmCode, LicenseId, Part, PartState)>,
-    /// A user who was named by it.
-    pub(super) named: Option<(List, String)>,
 }
 
 /// The state and the sessions that live on it.
@@ -105,7 +93,8 @@ impl Keeper {
         let time = keeper.times.revalidate_within.max(keeper.times.reconnect_grace);
         for (id, ends_at) in sessions {
             keeper.track(id, ends_at);
-            keeper.reserve(id, and_a_tenth(time), moment);
+            // What was promised before is not known any more, so it counts as promised now, also once a stream breaks.
+            keeper.promise_for(id, and_a_tenth(time), moment);
         }
         // What an update meant for the sessions may not have been written before a crash; it comes out the same again.
         let firms: Vec<_> = keeper.state.firms.keys().copied().collect();
@@ -171,6 +160,9 @@ impl Keeper {
             self.locate(given.session.id, ask.container.clone());
             // The client counts from this answer, whatever became of the one before.
             self.promise(given.session.id, moment);
+            if let Some(live) = self.live.get_mut(&given.session.id) {
+                live.asked_again = true;
+            }
             return Ok((Answer::Granted(Box::new(given)), None));
         }
         if self.state.is_ended(&ask.request_id) {
@@ -450,7 +442,10 @@ impl Keeper {
 
     /// The client may believe in its seat until it has to revalidate.
     fn promise(&mut self, id: SessionId, moment: Moment) {
-        let time = and_a_tenth(self.times.revalidate_within);
+        self.promise_for(id, and_a_tenth(self.times.revalidate_within), moment);
+    }
+
+    fn promise_for(&mut self, id: SessionId, time: Duration, moment: Moment) {
         let Some(live) = self.live.get_mut(&id) else { return };
         live.promised = moment.boottime + time;
         // While a stream is open there is no deadline; the promise counts once it breaks.
@@ -472,7 +467,7 @@ impl Keeper {
 
     /// Keeps the seat for as long as after a lost stream.
     pub(super) fn reserve_for_reconnect(&mut self, id: SessionId, moment: Moment) {
-        if !self.is_held(id) {
+        if !self.is_held(id) && !self.live.get(&id).is_some_and(|live| live.asked_again) {
             self.reserve(id, and_a_tenth(self.times.reconnect_grace), moment);
         }
     }

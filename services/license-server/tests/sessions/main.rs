@@ -3,6 +3,7 @@
 mod observing;
 mod programs;
 mod rules;
+mod simulation;
 #[expect(dead_code, reason = "shared with the other tests, which use more of it")]
 #[path = "../it/stage/mod.rs"]
 mod stage;
