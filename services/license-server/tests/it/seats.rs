@@ -133,6 +133,26 @@ async fn after_a_restart_nobody_gets_a_seat_before_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_promised_before_a_restart_holds_when_a_stream_breaks_after_it() {
+    let (server, _vendor) = TestServer::with(vec![add(1, EDITOR, 1)]).await;
+    let granted = RawClient::connect(&server.server.socket, 1).await.acquire(1, EDITOR).await.unwrap();
+    let mut server = server.restarted().await;
+    let mut client = RawClient::connect(&server.server.socket, 1).await;
+    let mut stream = client.hold(&granted.session_id).await.unwrap();
+    stream.message().await.unwrap().unwrap();
+    server.until_sessions("held", |sessions| sessions[0].state == "held").await;
+    drop(stream);
+    drop(client);
+    server.until_sessions("reserved", |sessions| sessions[0].state == "reserved").await;
+
+    let mut other = RawClient::connect(&server.server.socket, 2).await;
+    server.clock.advance(Duration::from_secs(60));
+    assert_eq!(other.acquire(2, EDITOR).await.unwrap_err().reasons[0].code, 212, "longer than the grace of the stream");
+    server.clock.advance(Duration::from_secs(7));
+    other.acquire(3, EDITOR).await.expect("free now");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_stream_replaces_the_first_and_an_old_end_frees_nothing() {
     let (mut server, _vendor) = TestServer::with(vec![add(1, EDITOR, 1)]).await;
     let mut client = RawClient::connect(&server.server.socket, 1).await;

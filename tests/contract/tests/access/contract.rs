@@ -1,7 +1,8 @@
 //! The RPCs as `proto/` states them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+/// In the order of the matrix.
 const PACKAGES: [&str; 7] = ["types", "event", "central", "activation", "update", "notification", "server"];
 /// Field numbers in the paths of source locations.
 const SERVICES_OF_A_FILE: i32 = 6;
@@ -23,9 +24,9 @@ pub(crate) struct Rpc {
 /// Every RPC of every file, in the order of the files.
 pub(crate) fn rpcs() -> Vec<Rpc> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = PACKAGES.map(|package| format!("lictor/{package}/v1/{package}.proto"));
     let known = std::fs::read_dir(folder.join("lictor")).expect("a folder").count();
-    assert_eq!(known, files.len(), "a package of proto/ is not in this list");
+    assert_eq!(known, PACKAGES.len(), "a package of proto/ is not in this list");
+    let files: Vec<PathBuf> = PACKAGES.iter().flat_map(|package| files_of(&folder, package)).collect();
     let compiled = protox::compile(files, [folder]).expect("proto files that compile");
     let mut rpcs = Vec::new();
     for file in compiled.file.iter().filter(|file| file.package().starts_with("lictor.")) {
@@ -44,6 +45,15 @@ pub(crate) fn rpcs() -> Vec<Rpc> {
     }
     assert!(rpcs.len() > 40, "only {} RPCs were found", rpcs.len());
     rpcs
+}
+
+/// All files of a package: what no other file imports has to be seen too.
+fn files_of(folder: &Path, package: &str) -> Vec<PathBuf> {
+    let within = Path::new("lictor").join(package).join("v1");
+    let entries = std::fs::read_dir(folder.join(&within)).expect("a folder of a package");
+    let mut files: Vec<PathBuf> = entries.map(|entry| within.join(entry.expect("a file").file_name())).collect();
+    files.sort();
+    files
 }
 
 fn index(place: usize) -> i32 {
