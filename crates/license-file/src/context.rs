@@ -344,7 +344,8 @@ impl Canonical for Context {
 }
 
 /// The number of a kind in files; it never changes.
-pub(crate) const fn kind_number(kind: ContainerKind) -> u64 {
+#[must_use]
+pub const fn kind_number(kind: ContainerKind) -> u64 {
     match kind {
         ContainerKind::Folder => 1,
         ContainerKind::Machine => 2,
@@ -355,7 +356,11 @@ pub(crate) const fn kind_number(kind: ContainerKind) -> u64 {
     }
 }
 
-fn read_kind(reader: &mut Reader<'_>) -> Result<ContainerKind, CborError> {
+/// Reads such a number.
+///
+/// # Errors
+/// When no kind has it.
+pub fn read_kind(reader: &mut Reader<'_>) -> Result<ContainerKind, CborError> {
     let number = reader.uint()?;
     ContainerKind::ALL.iter().copied().find(|kind| kind_number(*kind) == number).ok_or(CborError::UnknownKind(number))
 }

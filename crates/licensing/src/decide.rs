@@ -351,8 +351,8 @@ fn instead(request: &Request, candidate: &Candidate<'_>, situation: &Situation<'
         Reason::RequestReused => "use a fresh request id".to_owned(),
         Reason::SeatsAwaited => "wait for a seat in the queue".to_owned(),
         Reason::AccessDenied | Reason::DeniedByRule { .. } => "ask the administrator of the licence server".to_owned(),
-        Reason::UsersNamed { .. } => "have a user that left forgotten, or buy more users".to_owned(),
-        Reason::DevicesNamed { .. } => "have the user forgotten, to begin anew with this device".to_owned(),
+        Reason::UsersNamed { .. } => "let one of the named users work, or buy more users".to_owned(),
+        Reason::DevicesNamed { .. } => "work on one of those devices, or buy more of them".to_owned(),
         Reason::UserUnknown => "let the program give its user, as the variable USER does".to_owned(),
         _ => return None,
     };

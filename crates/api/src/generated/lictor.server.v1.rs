@@ -2830,7 +2830,8 @@ pub mod unit_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Takes units of the session's entry. They are on disk as taken before the answer leaves; nothing gives them back.
+        /// Takes units of the session's entry. They are on disk as taken before the answer leaves, and no client can give
+        /// them back. A license that is withdrawn and added again begins anew.
         /// Caller: the client that holds the session (proved by its key).
         /// Retry: with the same request_id: the same answer, the units are taken once, also after the server restarted and after
         /// the session ended. The server remembers the last 16,384 requests of all its clients.
@@ -2873,7 +2874,8 @@ pub mod unit_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with UnitServiceServer.
     #[async_trait]
     pub trait UnitService: std::marker::Send + std::marker::Sync + 'static {
-        /// Takes units of the session's entry. They are on disk as taken before the answer leaves; nothing gives them back.
+        /// Takes units of the session's entry. They are on disk as taken before the answer leaves, and no client can give
+        /// them back. A license that is withdrawn and added again begins anew.
         /// Caller: the client that holds the session (proved by its key).
         /// Retry: with the same request_id: the same answer, the units are taken once, also after the server restarted and after
         /// the session ended. The server remembers the last 16,384 requests of all its clients.

@@ -133,19 +133,11 @@ impl<W: Waits> Queues<W> {
         let Some((queue, number)) = self.requests.get(&waiter.request_id()).copied() else { return Err(waiter) };
         let Some(known) = self.queues.get_mut(&queue) else { return Err(waiter) };
         let Ok(at) = known.binary_search_by_key(&number, |(number, _)| *number) else { return Err(waiter) };
-        let older = match known.get_mut(at) {
-            Some((_, place)) => std::mem::replace(place, waiter),
-            None => return Err(waiter),
-        };
+        let Some((_, older)) = known.remove(at) else { return Err(waiter) };
         self.unnote(&older);
-        if let Some((_, waiter)) = self.queues.get(&queue).and_then(|known| known.get(at)) {
-            // Counted beside the borrow: all of it is small.
-            let (request, peer, until) = (waiter.request_id(), waiter.peer(), waiter.until());
-            let places = waiter.places().to_vec();
-            self.requests.insert(request, (queue, number));
-            *self.peers.entry(peer).or_default() += 1;
-            self.ends.insert((until, request));
-            places.into_iter().for_each(|place| *self.claims.entry(place).or_default() += 1);
+        self.note(queue, number, &waiter);
+        if let Some(known) = self.queues.get_mut(&queue) {
+            known.insert(at, (number, waiter));
         }
         Ok(older)
     }

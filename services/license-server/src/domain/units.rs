@@ -1,4 +1,5 @@
-//! Units of pay-per-use: taken once per request, durable before the answer, never given back.
+//! Units of pay-per-use: taken once per request, durable before the answer. What was used stays with the licence: when it
+//! is withdrawn and added again under its id, or an import that brought it is taken back, the count begins anew.
 
 use std::collections::{HashMap, VecDeque};
 

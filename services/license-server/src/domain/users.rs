@@ -1,5 +1,5 @@
 //! Named users: a licence may say how many people use it, and on how many devices each. Whoever comes is named, until the
-//! list is full; a name stays until an administrator has it forgotten.
+//! list is full; a name stays for as long as the licence does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,16 +78,6 @@ impl Users {
         if people.is_empty() {
             self.0.remove(&list);
         }
-    }
-
-    /// Forgets a user with all devices; false when the name was not there.
-    pub fn forget(&mut self, list: List, user: &str) -> bool {
-        let Some(people) = self.0.get_mut(&list) else { return false };
-        let known = people.remove(user).is_some();
-        if people.is_empty() {
-            self.0.remove(&list);
-        }
-        known
     }
 
     /// Everybody who is named, with the devices.

@@ -5,6 +5,7 @@ use std::io;
 
 use lictor_binding::{MAX_SEAL_BYTES, Renewal, Seal, SealError, Sealed};
 use lictor_key_store::AgentSigner;
+use lictor_license_file::context::{kind_number, read_kind};
 use lictor_licensing::binding::ContainerKind;
 use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 use thiserror::Error;
@@ -163,29 +164,17 @@ fn random() -> Result<[u8; 32], KeptError> {
     Ok(seed)
 }
 
-/// The numbers are those of contexts.
-const KINDS: [(u64, ContainerKind); 6] = [
-    (1, ContainerKind::Folder),
-    (2, ContainerKind::Machine),
-    (3, ContainerKind::Volume),
-    (4, ContainerKind::Kubernetes),
-    (5, ContainerKind::Token),
-    (6, ContainerKind::Cloud),
-];
-
 impl Canonical for Kept {
     fn write(&self, writer: &mut Writer) {
-        let number = KINDS.iter().find(|(_, kind)| *kind == self.kind).map_or(0, |(number, _)| *number);
         writer.record(|fields| {
-            fields.field(0, |w| w.uint(number));
+            fields.field(0, |w| w.uint(kind_number(self.kind)));
             fields.field(1, |w| w.bytes(&self.content));
         });
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         let mut fields = reader.fields()?;
-        let number = fields.required(0, Reader::uint)?;
-        let kind = KINDS.iter().find(|(known, _)| *known == number).ok_or(CborError::UnknownKind(number))?.1;
+        let kind = fields.required(0, read_kind)?;
         let content = Zeroizing::new(fields.required(1, |r| r.bytes(MAX_CONTENT_BYTES))?.to_vec());
         fields.end()?;
         Ok(Self { kind, content })

@@ -54,9 +54,10 @@ pub(super) fn unlock(bytes: &[u8], token: &AgentSigner) -> Result<Zeroizing<Vec<
 fn cipher(token: &AgentSigner, salt: &[u8; 32]) -> Result<XChaCha20Poly1305, KeptError> {
     let signature = token.sign(&[LABEL, salt].concat()).map_err(|error| KeptError::Token(error.to_string()))?;
     let mut key = Zeroizing::new([0; 32]);
-    let derived = Hkdf::<Sha256>::new(Some(salt), signature.as_bytes()).expand(LABEL, key.as_mut_slice());
-    // HKDF-SHA256 gives up to 8,160 bytes; 32 cannot be too many.
-    debug_assert!(derived.is_ok());
+    // HKDF-SHA256 gives up to 8,160 bytes, so 32 cannot be too many; but never go on with a key of zeroes.
+    Hkdf::<Sha256>::new(Some(salt), signature.as_bytes())
+        .expand(LABEL, key.as_mut_slice())
+        .map_err(|_| KeptError::Damaged)?;
     Ok(XChaCha20Poly1305::new((&*key).into()))
 }
 

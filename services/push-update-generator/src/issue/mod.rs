@@ -9,8 +9,8 @@
 //! restored from a backup, and nothing is issued before the archive was replayed.
 //!
 //! Steps 1, 3 and 4 are taken for a crowd: whoever comes while one crowd is at work waits for the next one, which does the
-//! same for all of them at once, up to 64; steps 3 and 4 go together. What a crowd costs in statements is the same for one as for 64. Each
-//! request still has its own answer: in a crowd nobody fails because of somebody else.
+//! same for all of them at once, up to 64; steps 3 and 4 go together. What a crowd costs in statements is the same for one
+//! as for 64. Each request still has its own answer: in a crowd nobody fails because of somebody else.
 //!
 //! Every step finds out by itself whether it was done before, so a run may stop anywhere and any other run, the next
 //! request for the container or the resumer, ends what it began. Nothing leaves the house before the fourth step.
