@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{Gate, Lifecycle, ListenSettings, Readiness, Running, StartError, admin, grpc};
+use crate::{Gate, HeldListeners, Lifecycle, ListenSettings, Readiness, Running, StartError, admin, grpc};
 
 /// How often the gRPC health service looks at the checks.
 const HEALTH_PAUSE: Duration = Duration::from_secs(2);
@@ -42,8 +42,8 @@ impl Frame {
     /// # Errors
     /// `Unreachable` with one sentence when a port is taken or may not be used.
     pub async fn bind(name: &'static str, listen: &ListenSettings) -> Result<Self, StartError> {
-        let grpc = bind(listen.grpc, "gRPC", "GRPC_LISTEN").await?;
-        let http = bind(listen.http, "HTTP", "HTTP_LISTEN").await?;
+        let grpc = bind(listen.grpc, &listen.held, "gRPC", "GRPC_LISTEN").await?;
+        let http = bind(listen.http, &listen.held, "HTTP", "HTTP_LISTEN").await?;
         let no_address = |error: io::Error| StartError::failed("a listener has no address", error);
         let addresses =
             Addresses { grpc: grpc.local_addr().map_err(no_address)?, http: http.local_addr().map_err(no_address)? };
@@ -132,7 +132,11 @@ async fn report_health(
     }
 }
 
-async fn bind(address: SocketAddr, what: &str, env: &str) -> Result<TcpListener, StartError> {
+async fn bind(address: SocketAddr, held: &HeldListeners, what: &str, env: &str) -> Result<TcpListener, StartError> {
+    if let Some(listener) = held.take(address) {
+        let usable = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+        return usable.map_err(|error| StartError::failed("a listener that was held cannot be used", error));
+    }
     TcpListener::bind(address).await.map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::AddrInUse => "is in use by another program; next: stop it",

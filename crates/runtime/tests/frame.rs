@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lictor_runtime::{Frame, ListenSettings, Running, StartError, client, open_gate};
+use lictor_runtime::{Frame, HeldListeners, ListenSettings, Running, StartError, client, open_gate};
 use tonic::{Code, Status, service::Routes, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -317,4 +317,19 @@ async fn unavailable_call_is_repeated_until_the_patience_ends() {
 async fn stop(running: Running) {
     running.shutdown();
     running.wait().await.expect("in order");
+}
+
+#[tokio::test]
+async fn a_held_listener_is_used_once_and_one_of_another_address_stays() {
+    let held = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).expect("free ports");
+    let [grpc, http, other] = [0; 3].map(held);
+    let address = |listener: &std::net::TcpListener| listener.local_addr().expect("address");
+    let (at, other_at) = ((address(&grpc), address(&http)), address(&other));
+    let mut listen = ListenSettings::loopback();
+    (listen.grpc, listen.http) = at;
+    listen.held = HeldListeners::new(vec![other, http, grpc]);
+    let frame = Frame::bind("test", &listen).await.expect("its own listeners are no obstacle");
+    assert_eq!((frame.addresses().grpc, frame.addresses().http), at);
+    assert!(listen.held.take(at.0).is_none(), "handed out once");
+    assert!(listen.held.take(other_at).is_some());
 }

@@ -301,8 +301,8 @@ fn find(program: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Where free ports are looked for: below those that the kernel hands out by itself, so that no connection takes one away
-/// between the choice and its use.
-const PORTS: Range<u16> = 10_000..20_000;
+/// between the choice and its use, and beside those that `lictor up` and the walkthrough look among.
+const PORTS: Range<u16> = 16_000..20_000;
 
 /// A port that nobody listens on now and that nobody else of this process gets. Runs beside this one begin elsewhere; two
 /// that choose the same at the same instant may still collide, and the loser says so.

@@ -1,6 +1,11 @@
 //! Settings that every service has.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use lictor_telemetry::{LogFormat, TelemetryOptions};
 
@@ -44,9 +49,35 @@ pub struct ListenSettings {
     /// `/live`, `/ready`, `/metrics`; port 0 takes a free one.
     pub http: SocketAddr,
     /// TLS of the gRPC listener; plain without it.
-    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// How long running calls may go on after a stop was asked for.
     pub shutdown_grace: Duration,
+    /// Listeners that whoever starts this service holds already; the one of an address is used instead of a new one.
+    pub held: HeldListeners,
+}
+
+/// Listeners that are held from the choice of their ports to the start of the services that use them, so that no other
+/// program can take a port in between.
+#[derive(Debug, Clone, Default)]
+pub struct HeldListeners(Arc<Mutex<Vec<TcpListener>>>);
+
+impl HeldListeners {
+    /// Holds these.
+    pub fn new(listeners: Vec<TcpListener>) -> Self {
+        Self(Arc::new(Mutex::new(listeners)))
+    }
+
+    /// Hands out the one of this address, once.
+    pub fn take(&self, address: SocketAddr) -> Option<TcpListener> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = held.iter().position(|listener| listener.local_addr().is_ok_and(|at| at == address))?;
+        Some(held.swap_remove(place))
+    }
+
+    /// Closes those that nobody took.
+    pub fn release(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl ListenSettings {
@@ -60,6 +91,7 @@ impl ListenSettings {
             http: reader.address_or(&HTTP_LISTEN, http_port),
             tls: tls(reader, certificate, key, client_ca),
             shutdown_grace: reader.duration(&SHUTDOWN_GRACE),
+            held: HeldListeners::default(),
         }
     }
 
@@ -70,6 +102,7 @@ impl ListenSettings {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
             shutdown_grace: Duration::from_secs(5),
+            held: HeldListeners::default(),
         }
     }
 }
@@ -79,7 +112,7 @@ fn tls(
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
-) -> Option<std::sync::Arc<rustls::ServerConfig>> {
+) -> Option<Arc<rustls::ServerConfig>> {
     match (certificate, key) {
         (None, None) => {
             if client_ca.is_some() {

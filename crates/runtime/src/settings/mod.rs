@@ -7,6 +7,6 @@ mod secret;
 
 pub use field::Field;
 pub(crate) use groups::HTTP_LISTEN;
-pub use groups::{ListenSettings, LogSettings};
+pub use groups::{HeldListeners, ListenSettings, LogSettings};
 pub use reader::{Reader, SettingsError};
 pub use secret::Secret;

@@ -46,7 +46,7 @@ struct Up {
     #[arg(long, value_name = "DIR", default_value = "lictor-data")]
     data: PathBuf,
 
-    /// First of ten ports in a row instead of the usual ones; 0 takes free ones and keeps them for the next start
+    /// First of ten ports in a row instead of the usual ones; 0 takes free ones, those of the last start as far as they still are
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=65_526))]
     port_base: Option<u16>,
 
@@ -123,6 +123,7 @@ async fn serve(up: &Up, frame: &Frame) -> Result<(), Problem> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    ports.held().release();
     let config = client_file::write(&folder, &started, &keys)?;
     frame.result(&told(&started, &config), || told_to_people(&started, &config));
     let ended = tokio::select! {

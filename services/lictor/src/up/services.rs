@@ -179,17 +179,18 @@ pub(super) async fn start(
 
 async fn start_one(part: Part, around: &Surroundings<'_>, clock: &SharedClock) -> Result<Running, StartError> {
     let (auth, broker, clock) = (around.auth.clone(), around.broker.clone(), clock.clone());
+    let held = around.ports.held();
     match part {
         Part::Central => {
             let pairs = [("LICTOR_TICKET_KEY_PATH", around.path("ticket.key"))];
             let mut settings = around.settings(part, &pairs, lictor_license_central::Settings::read)?;
-            (settings.auth, settings.broker) = (auth, broker);
+            (settings.auth, settings.broker, settings.listen.held) = (auth, broker, held);
             lictor_license_central::start(settings, clock).await
         }
         Part::Activation => {
             let pairs = [("CENTRAL_URL", around.url(Part::Central)), ("UPDATE_URL", around.url(Part::Update))];
             let mut settings = around.settings(part, &pairs, lictor_activation::Settings::read)?;
-            (settings.auth, settings.broker) = (auth, broker);
+            (settings.auth, settings.broker, settings.listen.held) = (auth, broker, held);
             lictor_activation::start(settings, clock).await
         }
         Part::Update => {
@@ -201,7 +202,7 @@ async fn start_one(part: Part, around: &Surroundings<'_>, clock: &SharedClock) -
                 ("AMQP_URL", "amqp://127.0.0.1:1".to_owned()),
             ];
             let mut settings = around.settings(part, &pairs, lictor_push_update_generator::Settings::read)?;
-            (settings.auth, settings.broker) = (auth, broker);
+            (settings.auth, settings.broker, settings.listen.held) = (auth, broker, held);
             lictor_push_update_generator::start(settings, clock).await
         }
         Part::Notification => {
@@ -210,12 +211,13 @@ async fn start_one(part: Part, around: &Surroundings<'_>, clock: &SharedClock) -
                 .join(",");
             let pairs = [("LICTOR_PRODUCERS", producers)];
             let mut settings = around.settings(part, &pairs, lictor_notification_dispatcher::Settings::read)?;
-            (settings.auth, settings.broker) = (auth, Some(broker));
+            (settings.auth, settings.broker, settings.listen.held) = (auth, Some(broker), held);
             lictor_notification_dispatcher::start(settings, clock).await
         }
         Part::Server => {
             let pairs = [("LICTOR_STATE_DIR", around.path("license-server"))];
-            let settings = around.settings(part, &pairs, lictor_license_server::Settings::read)?;
+            let mut settings = around.settings(part, &pairs, lictor_license_server::Settings::read)?;
+            settings.listen.held = held;
             lictor_license_server::start(settings, clock).await
         }
     }
