@@ -52,7 +52,7 @@ pub mod update {
     }
 }
 
-/// Package `lictor.notification.v1`, generated from `proto/lictor/notification/v1/notification.proto`.
+/// Package `lictor.notification.v1`, generated from `proto/lictor/notification/v1`.
 #[allow(missing_docs, clippy::all, reason = "generated; the comments of the proto files are the documentation")]
 pub mod notification {
     /// Version 1.

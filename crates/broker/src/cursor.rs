@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use lictor_api::event::v1::Event;
+use lictor_api::event::v1::{Event, ListEventsResponse};
 use lictor_storage::{Database, StorageError, inbox};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -11,6 +11,26 @@ use crate::Refused;
 
 /// Events asked for at once.
 const PAGE: u32 = 500;
+
+/// What a source answers: events, and up to which number its events are gone.
+#[derive(Debug, Default)]
+pub struct Page {
+    events: Vec<Event>,
+    gone_through: u64,
+}
+
+impl From<ListEventsResponse> for Page {
+    fn from(answer: ListEventsResponse) -> Self {
+        Self { events: answer.events, gone_through: answer.gone_through }
+    }
+}
+
+/// Of a source that keeps everything.
+impl From<Vec<Event>> for Page {
+    fn from(events: Vec<Event>) -> Self {
+        Self { events, gone_through: 0 }
+    }
+}
 
 /// Where a consumer stands in one source.
 #[derive(Debug, Clone)]
@@ -34,19 +54,28 @@ impl Cursor {
     /// Fetches pages after the position and gives each to `handle`, without the events from a hole on; tells how many
     /// events were given. `handle` must move the cursor, with [`inbox::take`] event by event or with [`inbox::advance`].
     ///
+    /// What the source keeps no longer is stepped over, with an error in the log unless nothing of it was ever read: a
+    /// consumer that stays away for longer than a source keeps its events has missed some, and standing still would miss
+    /// the rest too.
+    ///
     /// # Errors
     /// The first refusal of the source or the handler, or a hole; the position then stands before what was refused.
-    pub async fn catch_up<F, FetchFut, H, HandleFut>(&self, fetch: &F, handle: &H) -> Result<u64, Refused>
+    pub async fn catch_up<F, FetchFut, P, H, HandleFut>(&self, fetch: &F, handle: &H) -> Result<u64, Refused>
     where
         F: Fn(u64, u32) -> FetchFut,
-        FetchFut: Future<Output = Result<Vec<Event>, Status>>,
+        FetchFut: Future<Output = Result<P, Status>>,
+        P: Into<Page>,
         H: Fn(Vec<Event>) -> HandleFut,
         HandleFut: Future<Output = Result<(), Refused>>,
     {
         let mut given = 0;
         loop {
-            let position = self.position().await?;
-            let mut page = fetch(position, PAGE).await?;
+            let mut position = self.position().await?;
+            let Page { events: mut page, gone_through } = fetch(position, PAGE).await?.into();
+            if gone_through > position {
+                self.step_over(position, gone_through).await?;
+                position = gone_through;
+            }
             if page.is_empty() {
                 return Ok(given);
             }
@@ -62,6 +91,21 @@ impl Cursor {
                 return Err(hole);
             }
         }
+    }
+
+    async fn step_over(&self, position: u64, gone_through: u64) -> Result<(), StorageError> {
+        if position > 0 {
+            let missed = gone_through - position;
+            tracing::error!(
+                source = self.source,
+                position,
+                missed,
+                "events were missed: their source keeps them no longer"
+            );
+        }
+        let mut tx = self.db.begin().await?;
+        inbox::advance(&mut tx, self.consumer, &self.source, gone_through).await?;
+        tx.commit().await
     }
 
     /// Leaves out everything from the first event that does not follow on: what is missing may be an event that is not
@@ -85,7 +129,7 @@ impl Cursor {
 ///
 /// # Errors
 /// None; the result is there so that it can be spawned like other background tasks.
-pub async fn follow<F, FetchFut, H, HandleFut>(
+pub async fn follow<F, FetchFut, P, H, HandleFut>(
     cursor: Cursor,
     interval: Duration,
     fetch: F,
@@ -94,7 +138,8 @@ pub async fn follow<F, FetchFut, H, HandleFut>(
 ) -> Result<(), std::convert::Infallible>
 where
     F: Fn(u64, u32) -> FetchFut,
-    FetchFut: Future<Output = Result<Vec<Event>, Status>>,
+    FetchFut: Future<Output = Result<P, Status>>,
+    P: Into<Page>,
     H: Fn(Vec<Event>) -> HandleFut,
     HandleFut: Future<Output = Result<(), Refused>>,
 {

@@ -68,7 +68,7 @@
 //!     // Reads the source's feed at start and every 5 s, so whatever the broker lost arrives too.
 //!     let cursor = Cursor::new(db.clone(), ME, "license-central");
 //!     let page = move |page| take_page(db.clone(), clock.clone(), page);
-//!     let fetch = |after, limit| async move { let _ = (after, limit); Ok(Vec::new()) }; // EventFeedServiceClient::list_events
+//!     let fetch = |after, limit| async move { let _ = (after, limit); Ok(Vec::<Event>::new()) }; // EventFeedServiceClient::list_events
 //!     let truth = follow(cursor, Duration::from_secs(5), fetch, page, stop);
 //!     let _ = tokio::join!(speed, truth);
 //! }
@@ -90,7 +90,7 @@ mod settings;
 pub mod topology;
 
 pub use broker::{Broker, RabbitOptions};
-pub use cursor::{Cursor, follow};
+pub use cursor::{Cursor, Page, follow};
 pub use error::{BrokerError, PublishError, Refused};
 pub use event::{Announcement, announce, announce_all, event_type, list_events};
 pub use relay::relay;

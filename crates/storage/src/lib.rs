@@ -54,6 +54,7 @@
 //! - [`outbox`]: facts leave in the transaction of their change; sequence numbers are given after the commit.
 //! - [`command`]: a repeated command gets its first answer, a changed one is refused.
 //! - [`inbox`]: a consumer's dedupe by event id and its cursor per source.
+//! - [`keeping`]: what is old goes, bounded, in the background.
 //! - [`lease`]: one holder of a periodic job among replicas.
 //! - [`testing`]: each test gets its own database on every engine.
 
@@ -62,6 +63,7 @@ mod database;
 mod dialect;
 mod error;
 pub mod inbox;
+pub mod keeping;
 pub mod lease;
 mod migration;
 mod numbers;

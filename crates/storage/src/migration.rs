@@ -31,7 +31,7 @@ macro_rules! migrations {
 }
 
 /// Tables of the tools in this crate; `storage_` sorts apart from every service's own names.
-static OWN: &[Migration] = crate::migrations!["storage_0001_tools", "storage_0002_published"];
+static OWN: &[Migration] = crate::migrations!["storage_0001_tools", "storage_0002_published", "storage_0003_kept"];
 
 pub(crate) async fn run(db: &Database, migrations: &[Migration], now: Timestamp) -> Result<(), StorageError> {
     check_names(migrations)?;

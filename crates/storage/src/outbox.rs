@@ -162,13 +162,19 @@ async fn number(tx: &mut Tx, last: i64) -> Result<u64, StorageError> {
     Ok(numbered)
 }
 
-/// Events with a number strictly above `after`, oldest first, at most `limit` (1..=1000).
+/// Up to which number events are gone, because they were kept for their time (see [`crate::keeping`]); 0 for none.
+pub async fn gone_through(db: &Database) -> Result<u64, StorageError> {
+    crate::keeping::gone_through(db).await
+}
+
+/// Events with a number strictly above `after`, oldest first, at most `limit` (1..=1000); of those that are gone none.
 pub async fn list_events(db: &Database, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StorageError> {
     // A cursor beyond the last number is simply at the end.
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     sqlx::query(
         "SELECT sequence, id, type, aggregate, aggregate_sequence, payload, traceparent, occurred_at FROM outbox \
-         WHERE sequence > $1 ORDER BY sequence LIMIT $2",
+         WHERE sequence > $1 AND sequence > (SELECT gone_through FROM outbox_head WHERE id = 1) \
+         ORDER BY sequence LIMIT $2",
     )
     .bind(after)
     .bind(i64::from(limit.clamp(1, 1_000)))

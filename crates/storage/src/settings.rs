@@ -5,7 +5,7 @@ use std::time::Duration;
 use lictor_clock::Timestamp;
 use lictor_runtime::{Field, Reader, Secret, StartError};
 
-use crate::{Database, DatabaseOptions, Migration, StorageError};
+use crate::{Database, DatabaseOptions, Migration, StorageError, keeping::Keep};
 
 const URL: Field = Field::required(
     "database_url",
@@ -27,6 +27,8 @@ pub struct DatabaseSettings {
     pub connections: u32,
     /// How long a start waits for it.
     pub wait: Duration,
+    /// How long old rows are kept.
+    pub keep: Keep,
 }
 
 impl DatabaseSettings {
@@ -36,12 +38,13 @@ impl DatabaseSettings {
             url: reader.secret(&URL),
             connections: u32::try_from(reader.number(&CONNECTIONS, 2..=100)).unwrap_or(10),
             wait: reader.duration(&WAIT),
+            keep: Keep::read(reader),
         }
     }
 
     /// A database beside this process, as `lictor up` and tests have it: few connections, no long wait.
     pub fn at(url: impl Into<String>) -> Self {
-        Self { url: Secret::new(url), connections: 4, wait: Duration::from_secs(5) }
+        Self { url: Secret::new(url), connections: 4, wait: Duration::from_secs(5), keep: Keep::default() }
     }
 
     /// Connects, and brings the tables of `schema` up to date.

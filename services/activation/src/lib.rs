@@ -21,7 +21,10 @@ pub mod store;
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError, client};
-use lictor_storage::Database;
+use lictor_storage::{
+    Database,
+    keeping::{Readers, keep_tidy},
+};
 
 pub use settings::Settings;
 
@@ -58,6 +61,14 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     if freed > 0 {
         tracing::info!(freed, "sagas that an earlier process left are taken up");
     }
+    let tidied = keep_tidy(
+        runner.store().db().clone(),
+        settings.database.keep,
+        Readers::Broker,
+        clock.clone(),
+        frame.lifecycle().soft().cancelled_owned(),
+    );
+    frame.lifecycle().spawn("tidy", tidied);
     run_in_background(&frame, &runner, settings.broker, &clock);
 
     let desk =

@@ -19,6 +19,7 @@ pub mod sweeper;
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
+use lictor_storage::keeping::{Readers, keep_tidy};
 
 pub use domain::policy::NoticeDays;
 pub use settings::{Settings, TicketKeySource};
@@ -48,6 +49,9 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     frame
         .lifecycle()
         .spawn("relay", async move { lictor_broker::relay(relayed, broker, NAME, time, &told, stop).await });
+    let soft = frame.lifecycle().soft().cancelled_owned();
+    let tidied = keep_tidy(db.clone(), settings.database.keep, Readers::Broker, clock.clone(), soft);
+    frame.lifecycle().spawn("tidy", tidied);
     let metrics = metrics::Metrics::new(frame.metrics());
     let (store, leads) = (store::Store::new(db.clone()), settings.expiry_notice_days);
     let (stop, time, announced) = (frame.lifecycle().soft(), clock.clone(), metrics.ends_announced.clone());

@@ -33,6 +33,7 @@ use lictor_api::{
 use lictor_clock::SharedClock;
 use lictor_key_store::{AgentKeyStore, FileKeyStore, KeyStore, KeyStoreError, Mode, agent::USUAL_PATIENCE};
 use lictor_runtime::{Frame, MESSAGE_BYTES, Running, StartError};
+use lictor_storage::keeping::{Readers, keep_tidy};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -70,6 +71,9 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     let (relay_clock, soft) = (clock.clone(), lifecycle.soft());
     lifecycle
         .spawn("relay", async move { lictor_broker::relay(relay_db, broker, NAME, relay_clock, &metrics, soft).await });
+    let soft = lifecycle.soft().cancelled_owned();
+    let tidied = keep_tidy(db.clone(), settings.database.keep, Readers::Broker, clock.clone(), soft);
+    lifecycle.spawn("tidy", tidied);
     lifecycle.spawn("resume", keep_finishing(issuer.clone(), lifecycle.soft()));
     let (closing, closing_archive) = (db.clone(), archive.clone());
     lifecycle.on_stop(async move {

@@ -347,6 +347,10 @@ pub struct ListEventsRequest {
 pub struct ListEventsResponse {
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<Event>,
+    /// Events up to this number were kept for as long as the service keeps them and are gone; 0 for none. A reader that
+    /// stands before it goes on after it, and has missed what lies between.
+    #[prost(uint64, tag = "2")]
+    pub gone_through: u64,
 }
 /// Generated client implementations.
 pub mod event_feed_service_client {

@@ -1,14 +1,21 @@
 //! The feed and the cursor on both engines.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::installation::{DISPATCHER, SEEN, SOURCE, announce_order, confirmed, seen, take_in, take_page};
+use crate::installation::{DISPATCHER, NOW, SEEN, SOURCE, announce_order, confirmed, seen, take_in, take_page};
 use lictor_api::event::v1::{Event, ListEventsRequest};
 use lictor_broker::{Cursor, Refused, list_events};
-use lictor_storage::{Database, testing::for_each_engine};
+use lictor_storage::{
+    Database,
+    keeping::{Keep, Readers, take_away},
+    testing::for_each_engine,
+};
 use tonic::Status;
 
 async fn page(db: &Database, after: u64, limit: u32) -> Vec<u64> {
@@ -118,6 +125,36 @@ async fn handler_that_does_not_move_the_cursor_is_noticed() {
         assert!(outcome.expect_err("noticed").to_string().contains("did not move the cursor"));
         let down = |_, _| async { Err::<Vec<Event>, _>(Status::unavailable("down")) };
         assert!(matches!(cursor.catch_up(&down, &|_| async { Ok(()) }).await, Err(Refused::Later(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_behind_what_is_kept_is_told_and_goes_on_where_the_feed_begins() {
+    for_each_engine(SEEN, async |db| {
+        for number in 1..=30 {
+            announce_order(&db, "ord_1", number).await;
+        }
+        let cursor = Cursor::new(db.clone(), DISPATCHER, SOURCE);
+        let fetch = |after, limit| {
+            let db = db.clone();
+            async move {
+                let request = ListEventsRequest { after_sequence: after, limit };
+                list_events(&db, &request).await.map_err(|error| Status::internal(error.to_string()))
+            }
+        };
+        let keep = Keep { events: Duration::from_secs(3_600), commands: Duration::from_secs(3_600) };
+        let late = NOW.saturating_add(Duration::from_secs(7_200));
+        lictor_storage::outbox::sequence(&db).await.expect("numbered");
+        take_away(&db, keep, Readers::FeedOnly, late).await.expect("old ones go");
+        let answer = list_events(&db, &ListEventsRequest { after_sequence: 0, limit: 10 }).await.expect("an answer");
+        assert_eq!((answer.events.len(), answer.gone_through), (0, 30));
+        for number in 31..=33 {
+            announce_order(&db, "ord_1", number).await;
+        }
+        let caught = cursor.catch_up(&fetch, &|page| take_page(db.clone(), page)).await.expect("it goes on");
+        assert_eq!(caught, 3);
+        assert_eq!(cursor.position().await.expect("position"), 33);
     })
     .await;
 }

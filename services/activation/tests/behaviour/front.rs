@@ -236,7 +236,7 @@ impl Front {
 
     /// Reads the generator's feed and carries on what became due.
     pub(crate) async fn take_proofs(&self) {
-        let events = self.runner.peers().update_events(0, 1_000).await.expect("the feed");
+        let events = self.runner.peers().update_events(0, 1_000).await.expect("the feed").events;
         take_page(self.runner.clone(), self.clock.shared(), events).await.expect("taken in");
         self.resume().await;
     }

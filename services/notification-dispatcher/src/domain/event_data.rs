@@ -122,9 +122,7 @@ fn order_created(order: &wire::OrderCreated) -> Value {
         .map(|line| json!({ "item": line.item, "quantity": line.quantity, "license_ids": line.license_ids }))
         .collect();
     let mut object = object(json!({ "order_id": order.order_id, "customer": order.customer, "lines": lines }));
-    if !order.reference.is_empty() {
-        object.insert("reference".to_owned(), json!(order.reference));
-    }
+    insert_text(&mut object, "reference", &order.reference);
     Value::Object(object)
 }
 
@@ -150,18 +148,7 @@ fn with_license<const N: usize>(license: Option<&types::License>, more: [(&str, 
 }
 
 fn license_object(license: &types::License) -> Map<String, Value> {
-    let allocations: Vec<Value> = license
-        .allocations
-        .iter()
-        .map(|allocation| {
-            json!({
-                "allocation_id": allocation.allocation_id,
-                "container": allocation.serial,
-                "quantity": allocation.quantity,
-                "state": types::LicenseState::word_of(allocation.state),
-            })
-        })
-        .collect();
+    let allocations: Vec<Value> = license.allocations.iter().map(allocation_object).collect();
     let mut map = object(json!({
         "license_id": license.license_id,
         "firm_code": license.firm_code,
@@ -173,10 +160,33 @@ fn license_object(license: &types::License) -> Map<String, Value> {
         "allocations": allocations,
         "order_id": license.order_id,
         "customer": license.customer,
+        "available": license.available,
+        "renews": license.renews,
     }));
     insert_time(&mut map, "expires_at", license.expires_at.as_ref());
     insert_time(&mut map, "created_at", license.created_at.as_ref());
+    insert_time(&mut map, "renewal_cancelled_at", license.renewal_cancelled_at.as_ref());
+    insert_text(&mut map, "subscription", &license.subscription);
+    insert_text(&mut map, "merged_into", &license.merged_into);
+    if let Some(remaining) = &license.remaining {
+        map.insert("remaining_seconds".to_owned(), json!(remaining.seconds));
+    }
     map
+}
+
+fn allocation_object(allocation: &types::Allocation) -> Value {
+    let mut map = object(json!({
+        "allocation_id": allocation.allocation_id,
+        "container": allocation.serial,
+        "container_id": allocation.container_id,
+        "quantity": allocation.quantity,
+        "state": types::LicenseState::word_of(allocation.state),
+        "blocked": allocation.blocked,
+    }));
+    insert_time(&mut map, "expires_at", allocation.expires_at.as_ref());
+    insert_time(&mut map, "lent_until", allocation.lent_until.as_ref());
+    insert_text(&mut map, "lent_by", &allocation.lent_by);
+    Value::Object(map)
 }
 
 fn dated(
@@ -192,6 +202,13 @@ fn dated(
 fn insert_time(map: &mut Map<String, Value>, name: &str, time: Option<&prost_types::Timestamp>) {
     if let Some(at) = time.and_then(from_timestamp) {
         map.insert(name.to_owned(), json!(at.to_string()));
+    }
+}
+
+/// A text that stands for nothing when it is empty is left out.
+fn insert_text(map: &mut Map<String, Value>, name: &str, text: &str) {
+    if !text.is_empty() {
+        map.insert(name.to_owned(), json!(text));
     }
 }
 

@@ -275,6 +275,6 @@ impl EventFeedService for Feed {
         let events = self.0.lock().expect("a lock");
         let from = usize::try_from(request.after_sequence).unwrap_or(usize::MAX).min(events.len());
         let page = events[from..].iter().take(request.limit as usize).cloned().collect();
-        Ok(Response::new(ListEventsResponse { events: page }))
+        Ok(Response::new(ListEventsResponse { events: page, gone_through: 0 }))
     }
 }

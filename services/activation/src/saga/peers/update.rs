@@ -1,7 +1,7 @@
 //! What is asked of the push update generator.
 
 use lictor_api::{
-    event::v1::{Event, ListEventsRequest, event_feed_service_client::EventFeedServiceClient},
+    event::v1::{ListEventsRequest, ListEventsResponse, event_feed_service_client::EventFeedServiceClient},
     types::v1::LicenseChange,
     update::v1::{
         BlockContainerRequest, Container, CreateChallengeRequest, CreateChallengeResponse, GetContainerRequest,
@@ -90,8 +90,8 @@ impl Peers {
     }
 
     /// The generator's events after a number.
-    pub async fn update_events(&self, after_sequence: u64, limit: u32) -> Result<Vec<Event>, Status> {
+    pub async fn update_events(&self, after_sequence: u64, limit: u32) -> Result<ListEventsResponse, Status> {
         let mut client = EventFeedServiceClient::new(self.update.clone()).max_decoding_message_size(MESSAGE_BYTES);
-        Ok(client.list_events(ListEventsRequest { after_sequence, limit }).await?.into_inner().events)
+        Ok(client.list_events(ListEventsRequest { after_sequence, limit }).await?.into_inner())
     }
 }
