@@ -23,7 +23,7 @@ use lictor_test_support::fleet::{FIRM_CODE, Fleet, Service};
 use tokio::task::JoinSet;
 
 use crate::bare::ask;
-use crate::figures::cpu_seconds;
+use crate::figures::{cpu_seconds, machine_seconds};
 use crate::provision::{product_item, unix_channel};
 
 /// Updates on their way at the same time.
@@ -50,6 +50,8 @@ pub struct Issued {
     pub commits: f64,
     /// Bytes of one segment on its way.
     pub segment_bytes: usize,
+    /// Share of the machine that did nothing, 0 to 1: what waiting costs, for a disk or for each other.
+    pub idle: f64,
 }
 
 /// The generator alone, with a firm.
@@ -246,6 +248,7 @@ struct Meter {
     database: String,
     statements: Option<f64>,
     commits: f64,
+    machine: (f64, f64),
     began: Instant,
 }
 
@@ -260,11 +263,13 @@ impl Meter {
             .collect::<Result<Vec<_>, _>>()?;
         let cpu = cpu_of(&pids)?;
         let (statements, commits) = counted(&database)?;
-        Ok(Self { pids, cpu, database, statements, commits, began: Instant::now() })
+        Ok(Self { pids, cpu, database, statements, commits, machine: machine_seconds()?, began: Instant::now() })
     }
 
     fn stop(&self, count: usize, segment_bytes: usize) -> anyhow::Result<Issued> {
         let wall = self.began.elapsed().as_secs_f64();
+        let (all, busy) = machine_seconds()?;
+        let idle = 1.0 - (busy - self.machine.1) / (all - self.machine.0).max(f64::EPSILON);
         let cpu = cpu_of(&self.pids)? - self.cpu;
         let (statements, commits) = counted(&self.database)?;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
@@ -276,6 +281,7 @@ impl Meter {
             statements: statements.zip(self.statements).map(|(now, before)| now - before),
             commits: commits - self.commits,
             segment_bytes,
+            idle,
         })
     }
 }

@@ -6,7 +6,7 @@ use lictor_clock::Timestamp;
 use lictor_license_file::apply::KeyChange;
 use lictor_license_file::device::{DeviceCounters, PartCounters};
 use lictor_license_file::evidence::{self, Evidence};
-use lictor_license_file::limits::MAX_QUESTIONS;
+use lictor_license_file::limits::{MAX_ENTRIES, MAX_QUESTIONS};
 use lictor_license_file::segment::{ProductKey, Question};
 use lictor_license_file::state::{Entry, VendorState};
 use lictor_licensing::effective::EffectiveEntry;
@@ -37,6 +37,9 @@ pub struct Firm {
     pub questions: Vec<Question>,
     /// The licences.
     pub licenses: BTreeMap<LicenseId, License>,
+    /// Counters of licences that are not here now. One that comes back, by another update or because an import is taken
+    /// back, goes on where it was: units are never refunded.
+    departed: DeviceCounters,
     /// Where the entries of a product are: licence and place among its entries.
     by_product: HashMap<ProductCode, Vec<(LicenseId, usize)>>,
 }
@@ -55,7 +58,7 @@ pub struct License {
 }
 
 impl License {
-    fn load(source: &Entry) -> Result<Self, String> {
+    pub(super) fn load(source: &Entry) -> Result<Self, String> {
         let item = source.product_item().map_err(|error| error.to_string())?;
         let entries = EffectiveEntry::all_of(&item);
         let seats = ItemSeats::new(&entries);
@@ -63,11 +66,21 @@ impl License {
     }
 
     /// The same holders and device state under what the vendor says now.
-    fn reloaded(&self, source: &Entry) -> Result<Self, String> {
+    pub(super) fn reloaded(&self, source: &Entry) -> Result<Self, String> {
         let mut next = Self::load(source)?;
         next.seats = self.seats.reshaped(&next.entries, |part| next.entry(part).map(EffectiveEntry::part));
         next.state = self.state.clone();
         Ok(next)
+    }
+
+    /// Takes over counters where they are higher.
+    fn raise(&mut self, counters: &BTreeMap<Part, PartCounters>) {
+        for (part, counters) in counters {
+            let known = self.state.part(*part).clone();
+            let own = PartCounters { units_used: known.units_used, usage_start: known.usage_start };
+            let PartCounters { units_used, usage_start } = own.merge(*counters);
+            self.state.restore(*part, PartState { usage_start, units_used, ..known });
+        }
     }
 
     /// Units that an entry has left; none when it counts none.
@@ -103,6 +116,7 @@ impl Firm {
             settled: false,
             questions: Vec::new(),
             licenses: BTreeMap::new(),
+            departed: DeviceCounters::default(),
             by_product: HashMap::new(),
         };
         firm.set_vendor_state(vendor)?;
@@ -143,8 +157,15 @@ impl Firm {
                 }
             }
         }
-        self.licenses.retain(|license, _| vendor.entries.contains_key(license));
+        for (id, license) in self.licenses.extract_if(.., |license, _| !vendor.entries.contains_key(license)) {
+            self.departed.record(id, &license.state);
+        }
+        for (id, license) in &mut changed {
+            // The known ones bring their state with them; their counters are not among the departed.
+            license.raise(&self.departed.0.remove(id).unwrap_or_default());
+        }
         self.licenses.extend(changed);
+        self.forget_the_oldest_departed();
         self.by_product.clear();
         for (id, license) in &self.licenses {
             for (place, entry) in license.entries.iter().enumerate() {
@@ -161,10 +182,10 @@ impl Firm {
         self.by_product.get(&product).map_or(&[], Vec::as_slice)
     }
 
-    /// The counters that only the container moves.
+    /// The counters that only the container moves, those of licences that left included.
     #[must_use]
     pub fn counters(&self) -> DeviceCounters {
-        let mut counters = DeviceCounters::default();
+        let mut counters = self.departed.clone();
         for (id, license) in &self.licenses {
             counters.record(*id, &license.state);
         }
@@ -174,13 +195,19 @@ impl Firm {
     /// Puts counters back after a restart, and takes over those that a rebase brings. They only ever rise.
     pub fn raise_counters(&mut self, counters: &DeviceCounters) {
         for (id, parts) in &counters.0 {
-            let Some(license) = self.licenses.get_mut(id) else { continue };
-            for (part, counters) in parts {
-                let known = license.state.part(*part).clone();
-                let own = PartCounters { units_used: known.units_used, usage_start: known.usage_start };
-                let PartCounters { units_used, usage_start } = own.merge(*counters);
-                license.state.restore(*part, PartState { usage_start, units_used, ..known });
+            match self.licenses.get_mut(id) {
+                Some(license) => license.raise(parts),
+                None => self.departed.merge(&DeviceCounters(BTreeMap::from([(*id, parts.clone())]))),
             }
+        }
+        self.forget_the_oldest_departed();
+    }
+
+    /// A report of counters holds so many licences and no more.
+    fn forget_the_oldest_departed(&mut self) {
+        let room = MAX_ENTRIES.saturating_sub(self.licenses.len());
+        while self.departed.0.len() > room {
+            self.departed.0.pop_first();
         }
     }
 

@@ -19,7 +19,7 @@ use lictor_licensing::options::{Options, UnitCounter};
 use lictor_signing::{KeyChoice, Signer as _, client_proof_message};
 use tonic::Code;
 
-use crate::stage::memory::start;
+use crate::stage::memory::{open, start};
 use crate::stage::program::Program;
 use crate::stage::server::TestServer;
 use crate::stage::vendor::{FIRM, Vendor, add, add_item, license, options, start_of_tests};
@@ -132,6 +132,27 @@ async fn modules_that_inherit_a_counter_share_it_and_contexts_tell_the_vendor() 
     assert_eq!(parent.consume(5, 1).await, Err(32));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_license_that_is_withdrawn_and_comes_back_brings_no_unit_back() {
+    let again = || add_item(1, counted(201, 100), Vec::new(), 9);
+    let (mut server, mut vendor) = TestServer::with(vec![again()]).await;
+    let mut program = Program::with_seat(&server.server.socket, 1, 201).await;
+    assert_eq!(program.consume(1, 60).await, Ok(40));
+    let context = server.context(FIRM).await;
+    let withdrawn = Operation::WithdrawEntry { license: license(1) };
+    server.import(&vendor.update(&context, vec![withdrawn])).await.expect("imported");
+    let mut server = server.restarted().await;
+    let context = server.context(FIRM).await;
+    let counters = context::read(&context).expect("a context").context.counters;
+    assert_eq!(counters.part(license(1), Part::Parent).units_used, 60, "the vendor is still told");
+    server.import(&vendor.update(&context, vec![again()])).await.expect("imported");
+    assert_eq!(server.listed().await[0].firms[0].entries[0].units_left, Some(40));
+    let server = server.restarted().await;
+    let mut program = Program::with_seat(&server.server.socket, 2, 201).await;
+    assert_eq!(program.consume(2, 41).await, Err(33));
+    assert_eq!(program.consume(3, 40).await, Ok(0));
+}
+
 /// A connection on which a client has proved itself.
 fn proved(client: u8) -> Channel {
     let channel = Channel::new(Peer::Unix, Origin::Local, [0; 32], None);
@@ -146,7 +167,7 @@ fn wish(session: SessionId, request: u8) -> UnitsWish {
 }
 
 /// A container with one licence of 1,000 units that client 1 uses.
-async fn filled(disk: &MemoryDisk, clock: &ManualClock) -> SessionId {
+async fn filled(disk: &MemoryDisk, clock: &ManualClock) -> (SessionId, Vendor) {
     let (ledger, _failure) = start(disk, clock);
     let mut vendor = Vendor::new(FIRM, 1);
     let lif = vendor.lif();
@@ -160,7 +181,7 @@ async fn filled(disk: &MemoryDisk, clock: &ManualClock) -> SessionId {
     ledger.change(|writer, _| writer.started()).await.expect("up");
     let session = ledger.read(|keeper, _| *keeper.state.sessions.keys().next().expect("a session")).await;
     ledger.stop().await;
-    session.expect("a look")
+    (session.expect("a look"), vendor)
 }
 
 async fn used(ledger: &Ledger) -> u64 {
@@ -172,7 +193,7 @@ async fn used(ledger: &Ledger) -> u64 {
 #[tokio::test]
 async fn units_cut_at_any_operation_of_the_disk_are_never_lost_and_never_taken_twice() {
     let (whole, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
-    let session = filled(&whole, &clock).await;
+    let (session, _) = filled(&whole, &clock).await;
     let mut cut = 0;
     for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Half] {
         for at in 0.. {
@@ -212,7 +233,7 @@ async fn units_cut_at_any_operation_of_the_disk_are_never_lost_and_never_taken_t
 #[tokio::test]
 async fn a_full_disk_takes_no_units_and_the_same_request_works_once_there_is_room() {
     let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
-    let session = filled(&disk, &clock).await;
+    let (session, _) = filled(&disk, &clock).await;
     let (ledger, _failure) = start(&disk, &clock);
     disk.fail_at(0, Fault::Full);
     let refused = ledger.take_units(wish(session, 1), proved(1)).await.expect_err("no room");
@@ -227,7 +248,7 @@ async fn a_full_disk_takes_no_units_and_the_same_request_works_once_there_is_roo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn takings_of_a_crowd_share_their_syncs_and_none_is_lost() {
     let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
-    let session = filled(&disk, &clock).await;
+    let (session, _) = filled(&disk, &clock).await;
     let (ledger, _failure) = start(&disk, &clock);
     let before = disk.syncs();
     // The writer is busy until all of them wait for it.
@@ -267,7 +288,7 @@ async fn takings_of_a_crowd_share_their_syncs_and_none_is_lost() {
 #[tokio::test]
 async fn a_container_that_cannot_be_used_now_takes_no_units_and_gives_no_keys() {
     let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
-    let session = filled(&disk, &clock).await;
+    let (session, _) = filled(&disk, &clock).await;
     let state = crate::stage::memory::open(&disk).expect("a state").state;
     let shared = clock.shared();
     let moment = Moment { now: shared.now(), boottime: shared.boottime() };
@@ -286,4 +307,24 @@ async fn a_container_that_cannot_be_used_now_takes_no_units_and_gives_no_keys() 
     keeper.suspend(None);
     let (answer, record) = keeper.take_units(&wish(session, 1), proves, moment).expect("an answer");
     assert!(matches!(answer, UnitsAnswer::Taken { left: 990 }) && record.is_some(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn units_that_were_used_before_a_withdrawal_stay_used_when_the_withdrawal_is_taken_back() {
+    let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
+    let (session, mut vendor) = filled(&disk, &clock).await;
+    let (ledger, _failure) = start(&disk, &clock);
+    assert!(matches!(ledger.take_units(wish(session, 1), proved(1)).await, Ok(UnitsAnswer::Taken { .. })));
+    let firm = vendor.firm;
+    let context = ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await;
+    let withdrawn = Operation::WithdrawEntry { license: license(1) };
+    let update = vendor.update(&context.expect("a context").0, vec![withdrawn]);
+    ledger.change(move |writer, moment| writer.import(&update, moment)).await.expect("imported");
+    ledger.stop().await;
+    for _ in 0..3 {
+        drop(open(&disk).expect("it opens"));
+    }
+    let opened = open(&disk).expect("it opens");
+    assert!(opened.state.firms[&firm].licenses.contains_key(&license(1)), "the withdrawal is taken back");
+    assert_eq!(opened.state.firms[&firm].counters().part(license(1), Part::Parent).units_used, 10);
 }

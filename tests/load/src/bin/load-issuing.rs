@@ -83,10 +83,11 @@ async fn show(
     let commits = bare::commits_per_second(database, IN_FLIGHT, BARE).await?;
     writeln!(
         out,
-        "  round {round}: bare {commits:>6.0} commits/s | {:>6.0} {unit}/s, {:>6.0} us CPU each, {:.1} commits each",
+        "  round {round}: bare {commits:>6.0} commits/s | {:>6.0} {unit}/s, {:>6.0} us CPU each, {:.1} commits each, machine {:.0} % idle",
         issued.count / issued.wall,
         issued.cpu / issued.count * 1e6,
-        issued.commits / issued.count
+        issued.commits / issued.count,
+        issued.idle * 100.0
     )?;
     Ok((commits, issued))
 }
