@@ -78,7 +78,12 @@ impl Archive {
     /// When another segment is there: then this one must never leave the house.
     pub async fn put(&self, segment: &Segment, kept: Kept) -> Result<Kept, Failure> {
         let mut answers = self.put_all(vec![ArchivedSegment::of(segment, kept)]).await;
-        answers.pop().unwrap_or_else(|| Err(Failure::Refused(problem::other_in_archive("segment"))))
+        answers.pop().unwrap_or_else(|| {
+            Err(Failure::Storage(StorageError::Unavailable {
+                what: "the archive did not say what became of a segment".to_owned(),
+                source: None,
+            }))
+        })
     }
 
     /// The same for a crowd, with one transaction; when that fails, each by itself, so that every one gets the own reason.
