@@ -24,11 +24,14 @@ fn generated_code_is_fresh() {
         "notification/v1/report",
         "server/v1/server",
         "server/v1/program",
+        "server/v1/block",
         "server/v1/event",
     ]
     .map(|file| format!("lictor/{file}.proto"));
     let descriptors = protox::compile(&protos, [root.join("proto")]).expect("proto files compile");
     tonic_prost_build::configure()
+        // Requests are compared by their bytes when they are repeated: maps need an order.
+        .btree_map(".")
         .out_dir(fresh.path())
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors)

@@ -276,6 +276,9 @@ pub(crate) fn refusal_lines(refusal: &Refusal) -> Vec<String> {
         .iter()
         .map(|reason| {
             let mut text = String::new();
+            if !reason.server.is_empty() {
+                text.push_str(&format!("{}: ", reason.server));
+            }
             if !reason.serial.is_empty() {
                 text.push_str(&format!("{}: ", reason.serial));
             }

@@ -15,7 +15,7 @@ use crate::connection::{ConnectError, Connection};
 use crate::error::{AcquireError, Refusal, TrustError};
 use crate::request::Request;
 use crate::seat::{self, Seat};
-use crate::trust::{Asked, Trust, open_grant};
+use crate::trust::{Asked, Issuer, Trust, open_grant};
 use crate::wait::{Standing, passes};
 use crate::{Address, AddressError};
 
@@ -309,7 +309,14 @@ impl Client {
         nonce: &[u8; 32],
         grant: &wire::Grant,
     ) -> Result<GrantStatement, TrustError> {
-        let certificate = connection.certificate(request.firm_code)?;
+        let issuer = match &grant.chain {
+            // Seats that another server lends, to the very key that this connection ends at.
+            Some(chain) if chain.firm_code == request.firm_code => {
+                self.0.trust.delegated(chain, &connection.lease_key)?
+            }
+            Some(_) => return Err(TrustError::Chain("it is of another firm".to_owned())),
+            None => Issuer::Container(connection.certificate(request.firm_code)?.clone()),
+        };
         let asked = Asked {
             client_key: &self.0.public,
             nonce,
@@ -317,7 +324,7 @@ impl Client {
             product_code: request.product_code,
             feature_map: request.feature_map,
         };
-        open_grant(certificate, &grant.statement, &asked)
+        open_grant(&issuer, (&grant.statement, &grant.proof), &asked)
     }
 
     fn not_trusted(&self, address: &Address, reason: TrustError) -> AcquireError {

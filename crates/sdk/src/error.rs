@@ -87,6 +87,8 @@ pub struct Reason {
     pub free_at: Option<Timestamp>,
     /// What would work instead.
     pub instead: String,
+    /// The licence server that says so, as the search list names it; behind it another one, when that lends seats.
+    pub server: String,
 }
 
 impl std::fmt::Display for Refusal {
@@ -95,6 +97,9 @@ impl std::fmt::Display for Refusal {
         for (place, reason) in self.reasons.iter().enumerate() {
             if place > 0 {
                 f.write_str("; ")?;
+            }
+            if !reason.server.is_empty() {
+                write!(f, "{}: ", reason.server)?;
             }
             write!(f, "{} ({})", reason.reason, reason.code)?;
         }
@@ -118,6 +123,7 @@ impl From<wire::RefusalReason> for Reason {
             holders: reason.holders,
             free_at: reason.free_at.as_ref().and_then(lictor_api::convert::from_timestamp),
             instead: reason.instead,
+            server: reason.server,
         }
     }
 }

@@ -110,6 +110,7 @@ mod connection;
 pub mod content;
 mod error;
 mod key;
+pub mod link;
 mod program;
 mod request;
 mod seat;

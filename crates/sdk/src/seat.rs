@@ -453,5 +453,6 @@ fn refused(status: &tonic::Status) -> Reason {
         holders: Vec::new(),
         free_at: None,
         instead: problem.next,
+        server: String::new(),
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use lictor_api::server::v1::LeaseChain;
-use lictor_signing::{Envelope, GrantStatement, LeaseCertificate, PublicKey, RootError, TrustedRoot};
+use lictor_clock::Timestamp;
+use lictor_signing::{
+    BatchProof, BlockCertificate, Envelope, GrantStatement, LeaseCertificate, PublicKey, RootError, TrustedRoot, cbor,
+};
 
 use crate::error::TrustError;
 
@@ -55,6 +58,42 @@ impl Trust {
         chain: &LeaseChain,
         lease_key: &PublicKey,
     ) -> Result<LeaseCertificate, TrustError> {
+        let certificate = self.lease_certificate(chain)?;
+        if certificate.lease_key != *lease_key {
+            return Err(TrustError::Chain("it is the certificate of another key".to_owned()));
+        }
+        Ok(certificate)
+    }
+
+    /// Follows a chain over the server that lends a block of seats to the one that hands them out with `key`.
+    ///
+    /// # Errors
+    /// As for [`Trust::certificate`], and when the lender did not lend to this key.
+    pub(crate) fn delegated(&self, chain: &LeaseChain, key: &PublicKey) -> Result<Issuer, TrustError> {
+        let lender = self.lease_certificate(chain)?;
+        let envelope = Envelope::from_bytes(&chain.delegation)
+            .map_err(|_| TrustError::Malformed("the delegation is not an envelope"))?;
+        let block: BlockCertificate = envelope
+            .open_by_key(&lender.lease_key)
+            .map_err(|_| TrustError::Chain("the lender did not sign the delegation".to_owned()))?;
+        let checks = [
+            (block.key == *key, "it lends to another key"),
+            (block.firm_code == lender.firm_code, "the lender speaks for another firm"),
+            (block.container_id == lender.container_id, "it names another container than the lender's"),
+            (lender.valid_at(block.not_before), "the lender's certificate was not valid then"),
+            (within(lender.limits.max_seats, u64::from(block.seats)), "it lends more than the lender may grant"),
+            (
+                within(lender.limits.max_grant_seconds, u64::from(block.max_grant_seconds)),
+                "it lends for longer than the lender may grant",
+            ),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            None => Ok(Issuer::Block(block)),
+            Some((_, reason)) => Err(TrustError::Chain(reason.to_owned())),
+        }
+    }
+
+    fn lease_certificate(&self, chain: &LeaseChain) -> Result<LeaseCertificate, TrustError> {
         let trusted = self.roots.get(&chain.firm_code).ok_or(TrustError::UnknownFirm(chain.firm_code))?;
         let mut root = trusted.clone();
         for document in chain.root_documents.iter().take(MAX_ROOT_STEPS) {
@@ -68,12 +107,54 @@ impl Trust {
         let envelope = Envelope::from_bytes(&chain.lease_certificate)
             .map_err(|_| TrustError::Malformed("the lease certificate is not an envelope"))?;
         // Checks the signature, the window of the key, and that the firm is the root's own.
-        let certificate: LeaseCertificate =
-            root.open(&envelope).map_err(|error| TrustError::Chain(error.to_string()))?;
-        if certificate.lease_key != *lease_key {
-            return Err(TrustError::Chain("it is the certificate of another key".to_owned()));
+        root.open(&envelope).map_err(|error| TrustError::Chain(error.to_string()))
+    }
+}
+
+/// By what a server may grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Issuer {
+    /// The vendor's certificate for its own container.
+    Container(LeaseCertificate),
+    /// Another server's certificate for a block of seats.
+    Block(BlockCertificate),
+}
+
+impl Issuer {
+    const fn key(&self) -> &PublicKey {
+        match self {
+            Self::Container(certificate) => &certificate.lease_key,
+            Self::Block(certificate) => &certificate.key,
         }
-        Ok(certificate)
+    }
+
+    const fn firm_and_container(&self) -> (u32, [u8; 32]) {
+        match self {
+            Self::Container(certificate) => (certificate.firm_code, certificate.container_id),
+            Self::Block(certificate) => (certificate.firm_code, certificate.container_id),
+        }
+    }
+
+    /// Whether it lets its holder grant this product with these features.
+    const fn covers(&self, product_code: u32, feature_map: u32) -> bool {
+        match self {
+            Self::Container(_) => true,
+            Self::Block(block) => block.product_code == product_code && feature_map & !block.feature_map == 0,
+        }
+    }
+
+    fn valid_at(&self, at: Timestamp) -> bool {
+        match self {
+            Self::Container(certificate) => certificate.valid_at(at),
+            Self::Block(certificate) => certificate.valid_at(at),
+        }
+    }
+
+    const fn limits(&self) -> (Option<u32>, Option<u32>) {
+        match self {
+            Self::Container(certificate) => (certificate.limits.max_seats, certificate.limits.max_grant_seconds),
+            Self::Block(certificate) => (Some(certificate.seats), Some(certificate.max_grant_seconds)),
+        }
     }
 }
 
@@ -91,27 +172,26 @@ pub(crate) struct Asked<'a> {
 /// # Errors
 /// The first thing that does not hold.
 pub(crate) fn open_grant(
-    certificate: &LeaseCertificate,
-    statement: &[u8],
+    issuer: &Issuer,
+    (statement, proof): (&[u8], &[u8]),
     asked: &Asked<'_>,
 ) -> Result<GrantStatement, TrustError> {
-    let envelope =
-        Envelope::from_bytes(statement).map_err(|_| TrustError::Malformed("the grant is not an envelope"))?;
+    let proof: BatchProof = cbor::decode(proof).map_err(|_| TrustError::Malformed("the proof of the grant is none"))?;
     let grant: GrantStatement =
-        envelope.open_by_key(&certificate.lease_key).map_err(|_| TrustError::Grant("the lease key did not sign it"))?;
+        proof.open(statement, issuer.key()).map_err(|_| TrustError::Grant("the lease key did not sign it"))?;
+    let (firm_code, container_id) = issuer.firm_and_container();
+    let (max_seats, max_grant_seconds) = issuer.limits();
     let checks = [
         (grant.nonce == *asked.nonce, "it answers another request"),
         (grant.client_key == *asked.client_key, "it was made for another client"),
-        (grant.firm_code == asked.firm_code && certificate.firm_code == asked.firm_code, "it is of another firm"),
+        (grant.firm_code == asked.firm_code && firm_code == asked.firm_code, "it is of another firm"),
         (grant.product_code == asked.product_code, "it is for another product"),
         (grant.feature_map & asked.feature_map == asked.feature_map, "it lacks features"),
-        (grant.container_id == certificate.container_id, "it comes from another container"),
-        (certificate.valid_at(grant.issued_at), "the certificate was not valid then"),
-        (within(certificate.limits.max_seats, u64::from(grant.units)), "it exceeds what the certificate allows"),
-        (
-            within(certificate.limits.max_grant_seconds, grant.revalidate_within_ms / 1_000),
-            "it lasts longer than the certificate allows",
-        ),
+        (grant.container_id == container_id, "it comes from another container"),
+        (issuer.covers(grant.product_code, grant.feature_map), "the server may not grant this product"),
+        (issuer.valid_at(grant.issued_at), "the certificate was not valid then"),
+        (within(max_seats, u64::from(grant.units)), "it exceeds what the certificate allows"),
+        (within(max_grant_seconds, grant.revalidate_within_ms / 1_000), "it lasts longer than the certificate allows"),
     ];
     match checks.into_iter().find(|(holds, _)| !holds) {
         None => Ok(grant),

@@ -9,6 +9,8 @@
 //! * One function verifies for every role: [`TrustedRoot::open`] for vendors, [`Envelope::open_by_key`] for devices,
 //!   both on top of the same count.
 
+mod batch;
+mod block;
 pub mod cbor;
 mod certificate;
 mod envelope;
@@ -22,6 +24,8 @@ mod signer;
 mod time;
 mod trusted;
 
+pub use batch::{BatchProof, MAX_BATCH, sign_batch};
+pub use block::BlockCertificate;
 pub use certificate::{LeaseCertificate, LeaseLimits};
 pub use envelope::{Envelope, MAX_SIGNATURES, PayloadType, SignedPayload, pre_authentication_encoding};
 pub use error::{KeyError, RootError, VerifyError};

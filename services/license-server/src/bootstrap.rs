@@ -12,6 +12,7 @@ use lictor_license_file::limits::MAX_ARMOR_BYTES;
 use lictor_license_file::{FileType, armor};
 use lictor_licensing::error::Problem;
 use lictor_runtime::{Field, Reader, StartError};
+use lictor_sdk::{Address, MAX_ADDRESSES};
 
 use crate::writer::Ledger;
 
@@ -33,7 +34,7 @@ const LICENSE_FILE: Field = Field::optional(
 const REMOTE_SERVER: Field = Field::optional(
     "remote_servers",
     "CM_REMOTE_SERVER",
-    "network servers to ask; this server asks none yet, so anything but empty ends the start with exit code 15",
+    "licence servers of the network that lend seats to this one, the best first: `name[:port]`, separated by commas; at most 16",
 );
 const CLOUD_CREDENTIALS: Field = Field::optional(
     "cloud_credentials",
@@ -120,12 +121,7 @@ impl Bootstrap {
                  give licences with CM_LICENSE_FILE",
             ));
         }
-        if !self.remote_servers.is_empty() {
-            return Err(combination(
-                "CM_REMOTE_SERVER is given, but this licence server asks no other server; next: leave it out, and name the \
-                 network server in CODEMETER_HOST of the programs",
-            ));
-        }
+        self.servers()?;
         if self.broadcast == Some(true) {
             return Err(combination(
                 "CM_USE_BROADCAST_REMOTE_SERVERS is on, but this licence server looks for no other server; next: set it to off",
@@ -138,6 +134,19 @@ impl Bootstrap {
             )));
         }
         Ok(())
+    }
+
+    /// The network servers of the search list, the best first.
+    ///
+    /// # Errors
+    /// With exit code 15.
+    pub fn servers(&self) -> Result<Vec<Address>, StartError> {
+        if self.remote_servers.is_empty() {
+            return Ok(Vec::new());
+        }
+        Address::parse_list(&self.remote_servers.join(",")).map_err(|error| {
+            combination(format!("CM_REMOTE_SERVER: {error}; next: name at most {MAX_ADDRESSES} licence servers"))
+        })
     }
 
     /// Imports the files. All of them are there before the first is imported; licence information files come first,
@@ -238,7 +247,7 @@ mod tests {
             Bootstrap { license_files: files(), ..cloud.clone() },
             Bootstrap { remote_servers: vec!["server".to_owned()], ..cloud.clone() },
             Bootstrap { broadcast: Some(false), ..cloud },
-            Bootstrap { remote_servers: vec!["server".to_owned()], ..none.clone() },
+            Bootstrap { remote_servers: vec!["no server".to_owned()], ..none.clone() },
             Bootstrap { broadcast: Some(true), ..none.clone() },
             Bootstrap { license_files: vec![PathBuf::from("/a.lif"); MAX_FILES + 1], ..none },
         ];

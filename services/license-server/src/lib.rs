@@ -17,6 +17,7 @@ pub mod rules_file;
 pub mod settings;
 pub mod store;
 pub mod surroundings;
+pub mod upstream;
 pub mod writer;
 
 use std::io;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use lictor_api::server::v1::block_service_server::BlockServiceServer;
 use lictor_api::server::v1::container_service_server::ContainerServiceServer;
 use lictor_api::server::v1::crypto_service_server::CryptoServiceServer;
 use lictor_api::server::v1::event_service_server::EventServiceServer;
@@ -45,8 +47,8 @@ use binding::Beside;
 use domain::ask::Moment;
 use domain::keeper::Keeper;
 use grpc::{
-    ADMIN_MESSAGE_BYTES, AdminToken, CLIENT_MESSAGE_BYTES, Containers, Crypto, EventDesk, Identity, RuleDesk, Seats,
-    Units,
+    ADMIN_MESSAGE_BYTES, AdminToken, BlockDesk, CLIENT_MESSAGE_BYTES, Containers, Crypto, EventDesk, Identity,
+    RuleDesk, Seats, Units,
 };
 use metrics::Metrics;
 use opening::OpenError;
@@ -55,6 +57,7 @@ use store::folder::{self, FolderError, FolderLock};
 use store::keys::{KeysError, Secrets};
 use store::{Disk, FolderDisk, StoreError};
 use surroundings::Surroundings;
+use upstream::{Search, Upstreams};
 use writer::Ledger;
 
 /// The version of this program.
@@ -125,6 +128,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
         station_rule: settings.station,
         network_server: settings.network_server,
         times: settings.times,
+        clock: Arc::clone(&clock),
         chains: RwLock::default(),
     });
     identity.refresh(&ledger).await.map_err(StartError::unreachable)?;
@@ -135,8 +139,9 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let peers = beside.peers(&clock);
     let remarks = ledger.clone();
     frame.readiness().remark("remark", move || remark(remarks.clone()));
-    let readiness = ledger.clone();
-    frame.readiness().add("licenses", move || check(readiness.clone()));
+    let upstreams = search(&settings, &secrets, &ledger, &clock, &metrics)?;
+    let readiness = (ledger.clone(), upstreams.clone());
+    frame.readiness().add("licenses", move || check(readiness.0.clone(), readiness.1.clone()));
     let tls = listen::server_config(&secrets)?;
     let socket = settings.socket_path();
     let unix = listen::bind_unix(&socket)?;
@@ -155,11 +160,13 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     until_stop(&lifecycle, "unix socket", accepting_unix);
 
     let token = AdminToken::new(&secrets.admin_token);
-    let seats = Seats { identity: Arc::clone(&identity), ledger: ledger.clone() };
+    let seats = Seats { identity: Arc::clone(&identity), ledger: ledger.clone(), upstreams: upstreams.clone() };
     let desks = Desks {
         rules: RuleDesk { ledger: ledger.clone(), token: token.clone(), file: rules.clone() },
         events: EventDesk { identity: Arc::clone(&identity), ledger: ledger.clone() },
+        blocks: BlockDesk { identity: Arc::clone(&identity), ledger: ledger.clone(), upstreams: upstreams.clone() },
     };
+    until_stop(&lifecycle, "network servers", upstreams.run());
     let containers = Containers { identity, ledger: ledger.clone(), token };
     lifecycle.spawn("grpc", serve(seats, containers, desks, ReceiverStream::new(incoming), lifecycle.clone()));
     until_stop(&lifecycle, "access rules", watch_rules(rules, ledger.clone()));
@@ -209,6 +216,7 @@ async fn watch_rules(file: RulesFile, ledger: Ledger) {
 struct Desks {
     rules: RuleDesk,
     events: EventDesk,
+    blocks: BlockDesk,
 }
 
 type Opened = (Arc<Secrets>, writer::Parts, [u8; 16]);
@@ -281,14 +289,41 @@ fn station_of_host() -> Station {
     Station::new(&folder::host_name()).or_else(|_| Station::new("localhost")).expect("a plain short name")
 }
 
-async fn check(ledger: Ledger) -> Result<(), String> {
-    ledger
-        .read(|keeper, moment| match keeper.suspended() {
+/// Ready means that somebody who asks in the right way could be given a seat: of the container, of a block, or of a network
+/// server that answers.
+async fn check(ledger: Ledger, upstreams: Upstreams) -> Result<(), String> {
+    let own = ledger.read(|keeper, moment| {
+        let blocks = keeper.state.blocks.values();
+        if blocks.into_iter().any(|block| block.is_usable(moment.boottime)) {
+            return Ok(());
+        }
+        match keeper.suspended() {
             Some(reason) => Err(reason.to_owned()),
             None => grpc::could_grant(&keeper.state, moment),
-        })
-        .await
-        .unwrap_or_else(|problem| Err(problem.message))
+        }
+    });
+    let own = own.await.unwrap_or_else(|problem| Err(problem.message));
+    match (own, upstreams.could_lend()) {
+        (Err(own), Some(Err(beyond))) => Err(format!("{own}; {beyond}")),
+        (Err(_), Some(Ok(()))) => Ok(()),
+        (own, _) => own,
+    }
+}
+
+/// The network servers that this one asks.
+fn search(
+    settings: &Settings,
+    secrets: &Secrets,
+    ledger: &Ledger,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Result<Upstreams, StartError> {
+    let search = Search {
+        servers: settings.bootstrap.servers()?,
+        trust: settings.upstream_trust.clone(),
+        host: folder::host_name(),
+    };
+    Upstreams::new(search, ledger.clone(), secrets.lease.clone(), Arc::clone(clock), metrics.clone())
 }
 
 /// What does not keep anybody from working, and yet must be known.
@@ -324,6 +359,7 @@ async fn serve(
         .add_service(CryptoServiceServer::new(Crypto(seats.clone())).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(SeatServiceServer::new(seats).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(RuleServiceServer::new(desks.rules).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
+        .add_service(BlockServiceServer::new(desks.blocks).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(EventServiceServer::new(desks.events).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(ContainerServiceServer::new(containers).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
         .serve_with_incoming_shutdown(incoming, lifecycle.soft().cancelled_owned())

@@ -23,6 +23,8 @@ pub struct Metrics {
     failed: Counter,
     released: Counter,
     expired: Counter,
+    signatures: Counter,
+    block_questions: Counter,
     sessions: Gauge,
     syncs: Gauge<i64>,
     connections: Gauge,
@@ -47,6 +49,16 @@ impl Metrics {
             failed: registry.register("seats_failed", "wishes that could not be dealt with", Counter::default()),
             released: registry.register("seats_released", "seats given back by their client", Counter::default()),
             expired: registry.register("seats_expired", "seats freed because their time was over", Counter::default()),
+            signatures: registry.register(
+                "grant_signatures",
+                "signatures over grants; one for all grants of a commit",
+                Counter::default(),
+            ),
+            block_questions: registry.register(
+                "block_questions",
+                "questions to network servers about blocks of seats",
+                Counter::default(),
+            ),
             sessions: registry.register("sessions", "live sessions", Gauge::default()),
             syncs: registry.register("journal_syncs", "syncs of the journal since the start", Gauge::default()),
             connections: registry.register("seat_connections", "open connections of programs", Gauge::default()),
@@ -74,6 +86,14 @@ impl Metrics {
 
     pub(crate) fn expired(&self) {
         self.expired.inc();
+    }
+
+    pub(crate) fn block_asked(&self) {
+        self.block_questions.inc();
+    }
+
+    pub(crate) fn signed(&self) {
+        self.signatures.inc();
     }
 
     pub(crate) fn state(&self, sessions: usize, syncs: u64) {

@@ -79,6 +79,18 @@ const BEAT_INTERVAL: Field = Field::with_default(
     "pause between two beats of a held session; at most a third of reconnect_grace",
 );
 
+const BLOCK_TIME: Field = Field::with_default(
+    "block_time",
+    "LICTOR_BLOCK_TIME",
+    "15m",
+    "time for which seats are lent to another licence server at a time, 1s to 1d: so long it goes on without contact, and so long (and a tenth) its seats stay taken when it is gone for good; more than three times revalidate_within and reconnect_grace of the other server",
+);
+const UPSTREAM_TRUST: Field = Field::optional(
+    "upstream_trust",
+    "LICTOR_UPSTREAM_TRUST",
+    "licence information files of the vendors whose seats network servers may lend, beside those of the container",
+);
+
 const RULES_FILE: Field = Field::optional(
     "rules_file",
     "LICTOR_RULES_FILE",
@@ -133,6 +145,8 @@ pub struct SessionTimes {
     pub reconnect_grace: Duration,
     /// Pause between two beats.
     pub beat_interval: Duration,
+    /// For how long seats are lent to another server at a time.
+    pub block_time: Duration,
 }
 
 impl Default for SessionTimes {
@@ -141,6 +155,7 @@ impl Default for SessionTimes {
             revalidate_within: Duration::from_secs(60),
             reconnect_grace: Duration::from_secs(30),
             beat_interval: Duration::from_secs(10),
+            block_time: Duration::from_secs(900),
         }
     }
 }
@@ -158,6 +173,8 @@ pub struct Settings {
     pub local_subnets: Vec<Subnet>,
     /// Whether peers of the network are served.
     pub network_server: bool,
+    /// Licence information files of vendors whose seats network servers may lend.
+    pub upstream_trust: Vec<PathBuf>,
     /// What one station is.
     pub station: StationRule,
     /// How long sessions live without contact.
@@ -234,6 +251,7 @@ impl Settings {
             socket: reader.optional_path(&SOCKET),
             local_subnets,
             network_server,
+            upstream_trust: reader.list(&UPSTREAM_TRUST).into_iter().map(PathBuf::from).collect(),
             station: reader.parsed(&STATION),
             times: read_times(reader),
             rules_file: reader.optional_path(&RULES_FILE),
@@ -250,6 +268,7 @@ impl Settings {
             socket: None,
             local_subnets: Vec::new(),
             network_server: false,
+            upstream_trust: Vec::new(),
             station: StationRule::Host,
             times: SessionTimes::default(),
             rules_file: None,
@@ -305,5 +324,9 @@ fn read_times(reader: &mut Reader) -> SessionTimes {
     if beat_interval > reconnect_grace / 3 {
         reader.mistake(&BEAT_INTERVAL, "must be at most a third of reconnect_grace");
     }
-    SessionTimes { revalidate_within, reconnect_grace, beat_interval }
+    let block_time = reader.duration(&BLOCK_TIME);
+    if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&block_time) && !block_time.is_zero() {
+        reader.mistake(&BLOCK_TIME, "must be 1s to 1d");
+    }
+    SessionTimes { revalidate_within, reconnect_grace, beat_interval, block_time }
 }

@@ -19,6 +19,10 @@ pub struct LeaseChain {
     /// The lease certificate in its envelope.
     #[prost(bytes = "vec", tag = "3")]
     pub lease_certificate: ::prost::alloc::vec::Vec<u8>,
+    /// For a block of seats: the delegation, in its envelope signed by the certified lease key, to the key of the server that
+    /// hands the seats out. Empty when the certified key itself signs.
+    #[prost(bytes = "vec", tag = "4")]
+    pub delegation: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HelloResponse {
@@ -135,7 +139,7 @@ pub struct Waiting {
 pub struct Grant {
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
-    /// Deterministic CBOR of the grant statement in an envelope signed by the lease key; what the client believes.
+    /// Deterministic CBOR of the grant statement; what the client believes, once `proof` says that the lease key signed it.
     #[prost(bytes = "vec", tag = "2")]
     pub statement: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, optional, tag = "3")]
@@ -148,6 +152,14 @@ pub struct Grant {
     /// Milliseconds that the seat stays reserved after a lost stream.
     #[prost(uint64, tag = "6")]
     pub reconnect_grace_ms: u64,
+    /// Deterministic CBOR of the proof that the statement is one of those that the lease key signed together: its place, their
+    /// number, the hashes that lead to the root, and the signature over root and number.
+    #[prost(bytes = "vec", tag = "7")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
+    /// For a seat out of a block that another server lent: how the firm's root leads to the key that signed. Its statement
+    /// names the lender's container. Absent when the chain of Hello leads there.
+    #[prost(message, optional, tag = "8")]
+    pub chain: ::core::option::Option<LeaseChain>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldRequest {
@@ -493,8 +505,8 @@ pub struct DescribedCaller {
     pub container: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub image: ::prost::alloc::string::String,
-    #[prost(map = "string, string", tag = "6")]
-    pub labels: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
@@ -3668,6 +3680,534 @@ pub mod crypto_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "lictor.server.v1.CryptoService";
     impl<T> tonic::server::NamedService for CryptoServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BorrowRequest {
+    /// 16 random bytes made by the borrower.
+    #[prost(bytes = "vec", tag = "1")]
+    pub block_id: ::prost::alloc::vec::Vec<u8>,
+    /// Number of the question about this block, from 1; each new question has the next one.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// Seats that the block shall have, 0..=10000; 0 gives it back.
+    #[prost(uint32, tag = "3")]
+    pub seats: u32,
+    /// Lease key of the borrower, 32 bytes; the block is its own.
+    #[prost(bytes = "vec", tag = "4")]
+    pub borrower_key: ::prost::alloc::vec::Vec<u8>,
+    /// The borrower's proof, as the client's proof in SeatService.
+    #[prost(bytes = "vec", tag = "5")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "6")]
+    pub firm_code: u32,
+    #[prost(uint32, tag = "7")]
+    pub product_code: u32,
+    /// Features that the entry must have.
+    #[prost(uint32, tag = "8")]
+    pub feature_map: u32,
+    /// Name of the borrower's machine, for people and for access rules; at most 128 bytes.
+    #[prost(string, tag = "9")]
+    pub host: ::prost::alloc::string::String,
+    /// How many of them are in use or waited for; the rest is asked for in advance, and given only while there are plenty.
+    #[prost(uint32, tag = "10")]
+    pub needed: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BorrowResponse {
+    #[prost(oneof = "borrow_response::Outcome", tags = "1, 2")]
+    pub outcome: ::core::option::Option<borrow_response::Outcome>,
+}
+/// Nested message and enum types in `BorrowResponse`.
+pub mod borrow_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "1")]
+        Block(super::Block),
+        #[prost(message, tag = "2")]
+        Refusal(super::super::super::types::v1::Refusal),
+    }
+}
+/// A block as the lender sees it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Block {
+    /// Number of the question that this answers.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// Seats that count as taken for the borrower.
+    #[prost(uint32, tag = "2")]
+    pub seats: u32,
+    /// Milliseconds for which they do.
+    #[prost(uint64, tag = "3")]
+    pub time_to_live_ms: u64,
+    /// How the firm's root leads to the borrower's key; absent when the block has no seats.
+    #[prost(message, optional, tag = "4")]
+    pub chain: ::core::option::Option<LeaseChain>,
+    /// What is lent, as an encoded product item: product, features, text, dates; nothing that a borrower must not know.
+    #[prost(bytes = "vec", tag = "5")]
+    pub item: ::prost::alloc::vec::Vec<u8>,
+    /// The lender's container.
+    #[prost(string, tag = "6")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "7")]
+    pub container_id: ::prost::alloc::vec::Vec<u8>,
+    /// Few seats are left: what is not in use should come back soon.
+    #[prost(bool, tag = "8")]
+    pub scarce: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBlocksRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBlocksResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub lent: ::prost::alloc::vec::Vec<LentBlock>,
+    #[prost(message, repeated, tag = "2")]
+    pub borrowed: ::prost::alloc::vec::Vec<BorrowedBlock>,
+    /// The network servers that this server asks, the best first.
+    #[prost(message, repeated, tag = "3")]
+    pub upstreams: ::prost::alloc::vec::Vec<Upstream>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LentBlock {
+    #[prost(string, tag = "1")]
+    pub block_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    #[prost(uint32, tag = "3")]
+    pub product_code: u32,
+    #[prost(uint32, tag = "4")]
+    pub seats: u32,
+    /// The borrower's machine, by its own word, and the address that it asks from.
+    #[prost(string, tag = "5")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BorrowedBlock {
+    #[prost(string, tag = "1")]
+    pub block_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub firm_code: u32,
+    #[prost(uint32, tag = "3")]
+    pub product_code: u32,
+    /// Seats that were lent.
+    #[prost(uint32, tag = "4")]
+    pub seats: u32,
+    /// Seats of them that programs hold.
+    #[prost(uint32, tag = "5")]
+    pub used: u32,
+    /// The server that lends them.
+    #[prost(string, tag = "6")]
+    pub server: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub serial: ::prost::alloc::string::String,
+    /// Milliseconds for which they can still be handed out without a word from that server; 0 when none can at present.
+    #[prost(uint64, tag = "8")]
+    pub usable_ms: u64,
+}
+/// A network server, and how it answered last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Upstream {
+    #[prost(string, tag = "1")]
+    pub server: ::prost::alloc::string::String,
+    /// Empty when it answered.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod block_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Seats that one licence server lends to another for a time, to be handed out there.
+    ///
+    /// Both sides measure time on their own clock since boot and never compare clocks. The borrower counts from when it asked and
+    /// stops a tenth before the time is over; the lender counts from when it answered and waits a tenth longer.
+    #[derive(Debug, Clone)]
+    pub struct BlockServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl BlockServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> BlockServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BlockServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BlockServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes a block as large as it can be up to what is asked for, smaller, keeps it for longer, or gives it back. What is lent
+        /// counts as taken. The answer is the block, or a refusal with one reason per candidate.
+        /// Caller: another licence server, which proves its lease key on the connection as clients do; where the lender serves the
+        /// network, and its access rules let that server have the product.
+        /// Retry: the same message until it is answered; a number that was answered gets the same answer, an older one none.
+        pub async fn borrow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BorrowRequest>,
+        ) -> std::result::Result<tonic::Response<super::BorrowResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.server.v1.BlockService/Borrow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lictor.server.v1.BlockService", "Borrow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Blocks that this server has lent, and those that it has borrowed.
+        /// Caller: local clients.
+        /// Retry: always; reads only.
+        pub async fn list_blocks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBlocksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lictor.server.v1.BlockService/ListBlocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lictor.server.v1.BlockService", "ListBlocks"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod block_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with BlockServiceServer.
+    #[async_trait]
+    pub trait BlockService: std::marker::Send + std::marker::Sync + 'static {
+        /// Makes a block as large as it can be up to what is asked for, smaller, keeps it for longer, or gives it back. What is lent
+        /// counts as taken. The answer is the block, or a refusal with one reason per candidate.
+        /// Caller: another licence server, which proves its lease key on the connection as clients do; where the lender serves the
+        /// network, and its access rules let that server have the product.
+        /// Retry: the same message until it is answered; a number that was answered gets the same answer, an older one none.
+        async fn borrow(
+            &self,
+            request: tonic::Request<super::BorrowRequest>,
+        ) -> std::result::Result<tonic::Response<super::BorrowResponse>, tonic::Status>;
+        /// Blocks that this server has lent, and those that it has borrowed.
+        /// Caller: local clients.
+        /// Retry: always; reads only.
+        async fn list_blocks(
+            &self,
+            request: tonic::Request<super::ListBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBlocksResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Seats that one licence server lends to another for a time, to be handed out there.
+    ///
+    /// Both sides measure time on their own clock since boot and never compare clocks. The borrower counts from when it asked and
+    /// stops a tenth before the time is over; the lender counts from when it answered and waits a tenth longer.
+    #[derive(Debug)]
+    pub struct BlockServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> BlockServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for BlockServiceServer<T>
+    where
+        T: BlockService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/lictor.server.v1.BlockService/Borrow" => {
+                    #[allow(non_camel_case_types)]
+                    struct BorrowSvc<T: BlockService>(pub Arc<T>);
+                    impl<
+                        T: BlockService,
+                    > tonic::server::UnaryService<super::BorrowRequest>
+                    for BorrowSvc<T> {
+                        type Response = super::BorrowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BorrowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BlockService>::borrow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BorrowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lictor.server.v1.BlockService/ListBlocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBlocksSvc<T: BlockService>(pub Arc<T>);
+                    impl<
+                        T: BlockService,
+                    > tonic::server::UnaryService<super::ListBlocksRequest>
+                    for ListBlocksSvc<T> {
+                        type Response = super::ListBlocksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBlocksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BlockService>::list_blocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBlocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for BlockServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "lictor.server.v1.BlockService";
+    impl<T> tonic::server::NamedService for BlockServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

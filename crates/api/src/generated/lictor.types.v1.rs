@@ -197,6 +197,9 @@ pub struct RefusalReason {
     /// What would work instead, or what to do next.
     #[prost(string, tag = "7")]
     pub instead: ::prost::alloc::string::String,
+    /// The licence server that says so, when it is another one than the one that was asked.
+    #[prost(string, tag = "8")]
+    pub server: ::prost::alloc::string::String,
 }
 /// A request that was understood and refused by the licence; one reason per candidate.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -10,10 +10,11 @@ mod tally;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use lictor_clock::Timestamp;
 
-use crate::access::{AccessId, AccessMode, ClientInstance, Station};
+use crate::access::{AccessId, AccessMode, ClientInstance, Seats, Station};
 use crate::item::Part;
 use tally::{Lingering, Tally};
 
@@ -178,6 +179,22 @@ impl Pool {
         if !self.accesses.contains_key(&id) {
             self.insert(id, access, since);
         }
+    }
+
+    /// Gives an access that is held another number of seats, whatever is free, and lets none linger. False when it is not
+    /// held.
+    pub fn resize(&mut self, id: AccessId, seats: Seats) -> bool {
+        let Some(Held { access, since, ends }) = self.accesses.remove(&id) else {
+            return false;
+        };
+        self.by_age.remove(&(since, id));
+        self.modes[access.mode as usize] -= 1;
+        self.remove(&Access { linger: Duration::ZERO, ..access.clone() });
+        self.insert(id, Access { seats, ..access }, since);
+        if let (Some(_), Some(held)) = (ends, self.accesses.get_mut(&id)) {
+            held.ends = ends;
+        }
+        true
     }
 
     /// Gives an access back; its seats may linger. False when it was not held.

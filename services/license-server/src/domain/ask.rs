@@ -1,6 +1,7 @@
 //! Wishes for seats and their answers, as the keeper takes and gives them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
@@ -13,6 +14,7 @@ use lictor_licensing::state::PartState;
 use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
+use super::blocks::Terms;
 use super::peer::PeerContainer;
 use super::rules::{Caller, Wish};
 use super::session::{ClientNames, RequestId, Session};
@@ -88,6 +90,8 @@ pub enum AskError {
     RequestIdReused,
     /// The session of this request id has ended; a late copy of the message must not take a seat.
     Ended,
+    /// The seat is of a block that its lender has not confirmed yet.
+    Unconfirmed,
 }
 
 /// The answer to a wish.
@@ -110,6 +114,19 @@ pub struct Given {
     pub quantity: Option<u32>,
     /// The parent's product code when a module serves.
     pub module_of: Option<ProductCode>,
+    /// Whose seat it is, when it is out of a block that another server lends.
+    pub terms: Option<Arc<Terms>>,
+    /// What the client believes; empty until the writer has signed it.
+    pub signed: Signed,
+}
+
+/// A grant that was signed together with others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// The grant statement, encoded.
+    pub statement: Vec<u8>,
+    /// The proof that it was signed, encoded.
+    pub proof: Vec<u8>,
 }
 
 /// How the server ends a stream.
@@ -130,6 +147,20 @@ pub struct Attached {
     pub generation: u64,
     /// Tells when the server ends it.
     pub end: oneshot::Receiver<StreamEnd>,
+    /// Until when beats may be sent, when the seat is out of a block.
+    pub until: Option<Until>,
+}
+
+/// Until when the seats of a block can be promised; rises with every answer of its lender.
+#[derive(Clone, Debug)]
+pub struct Until(pub(crate) Arc<AtomicU64>);
+
+impl Until {
+    /// Whether that is over at this time since boot.
+    #[must_use]
+    pub fn is_over(&self, boottime: Duration) -> bool {
+        boottime >= Duration::from_micros(self.0.load(Ordering::Acquire))
+    }
 }
 
 /// A grant that waits for its record to be durable: the record's bytes, and the way back.

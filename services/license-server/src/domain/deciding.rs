@@ -11,11 +11,11 @@ use lictor_licensing::id::{FirmCode, LicenseId, ProductCode, SessionId};
 use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
 
 use super::ask::{Ask, Moment};
-use super::firm::{Firm, License};
 use super::keeper::Keeper;
 use super::queue::Place;
 use super::rules::{Caller, Effect, Reservation, Rules, Wish, room_beside};
 use super::session::{Session, client_instance};
+use super::state::State;
 
 /// An entry by licence and place among its entries.
 pub type Found = (LicenseId, usize);
@@ -66,8 +66,7 @@ impl Keeper {
     pub fn verdicts(&self, ask: &Ask, moment: Moment) -> Vec<Verdict> {
         let request = request(ask, SessionId::from_u128(u128::from_be_bytes(ask.request_id)));
         let now = self.state.effective(moment);
-        let Some(firm) = self.state.firms.get(&ask.firm_code) else { return Vec::new() };
-        let places = firm.of_product(ask.product_code);
+        let places = self.state.places(ask.firm_code, ask.product_code);
         places
             .iter()
             .map(|found| {
@@ -84,8 +83,11 @@ impl Keeper {
         regard: Regard<'_>,
         now: Timestamp,
     ) -> Result<(Found, Choice), Refusal> {
-        let places = self.state.firms.get(&request.firm_code).map(|firm| firm.of_product(request.product_code));
-        self.decide_among(request, places.unwrap_or_default(), regard, now)
+        if self.state.blocks.is_empty() {
+            let places = self.state.firms.get(&request.firm_code).map(|firm| firm.of_product(request.product_code));
+            return self.decide_among(request, places.unwrap_or_default(), regard, now);
+        }
+        self.decide_among(request, &self.state.places(request.firm_code, request.product_code), regard, now)
     }
 
     pub(super) fn decide_among(
@@ -95,21 +97,27 @@ impl Keeper {
         regard: Regard<'_>,
         now: Timestamp,
     ) -> Result<(Found, Choice), Refusal> {
-        let (Some(container), Some(firm)) = (&self.state.container, self.state.firms.get(&request.firm_code)) else {
-            return Err(Refusal::not_found(request.product_code));
-        };
-        let room = self.room(firm, regard);
-        let vetoes: Vec<Option<Reason>> = places.iter().map(|found| self.veto(firm, *found, regard)).collect();
+        let room = self.room(regard);
+        let vetoes: Vec<Option<Reason>> =
+            places.iter().map(|found| self.veto(request.firm_code, *found, regard)).collect();
+        // By place of the candidate: an entry that cannot be found any more is none.
+        let mut found = Vec::with_capacity(places.len());
         let candidates: Vec<Candidate<'_>> = places
             .iter()
             .zip(&vetoes)
             .filter_map(|((id, place), veto)| {
-                let license = firm.licenses.get(id)?;
+                let license = self.state.license(request.firm_code, *id)?;
                 let entry = license.entries.get(*place)?;
+                let terms = self.state.block(*id).map(|block| block.terms.as_deref());
+                let (serial, location) = match terms {
+                    Some(terms) => (terms?.serial.as_str(), Location::Lan),
+                    None => (self.state.container.as_ref()?.serial.as_str(), Location::Local),
+                };
+                found.push((*id, *place));
                 Some(Candidate {
-                    serial: &container.serial,
-                    location: Location::Local,
-                    container_disabled: self.suspended().is_some(),
+                    serial,
+                    location,
+                    container_disabled: location == Location::Local && self.suspended().is_some(),
                     firm_disabled: false,
                     veto: veto.as_ref(),
                     held_back: self.held_back((*id, entry.places().pool), regard, room),
@@ -121,8 +129,7 @@ impl Keeper {
             .collect();
         let situation = Situation { now, server_version: self.version() };
         let choice = decide(request, &candidates, &situation).map_err(|refusal| self.saying_why(refusal))?;
-        // Every place has its candidate: entries are resolved together with the index.
-        let place = places.get(choice.candidate).copied().ok_or_else(|| Refusal::not_found(request.product_code))?;
+        let place = found.get(choice.candidate).copied().ok_or_else(|| Refusal::not_found(request.product_code))?;
         Ok((place, choice))
     }
 
@@ -137,7 +144,10 @@ impl Keeper {
     }
 
     /// Why a caller may not use an entry, whatever seats are free.
-    fn veto(&self, firm: &Firm, (id, place): Found, regard: Regard<'_>) -> Option<Reason> {
+    fn veto(&self, firm: FirmCode, (id, place): Found, regard: Regard<'_>) -> Option<Reason> {
+        if self.state.block(id).is_some_and(|block| !block.serves()) {
+            return Some(Reason::NoNetworkServer);
+        }
         let ask = regard.ask()?;
         if !self.rules().allow_all() {
             let decision = self.rules().decide(&ask.caller(), ask.wish());
@@ -145,7 +155,7 @@ impl Keeper {
                 return Some(decision.rule.map_or(Reason::AccessDenied, |rule| Reason::DeniedByRule { rule }));
             }
         }
-        let entry: &EffectiveEntry = firm.licenses.get(&id).and_then(|license: &License| license.entries.get(place))?;
+        let entry: &EffectiveEntry = self.state.license(firm, id).and_then(|license| license.entries.get(place))?;
         self.state.users.check(id, entry, &ask.names.user, ask.station.as_str()).err()
     }
 
@@ -165,13 +175,13 @@ impl Keeper {
     }
 
     /// What reservations leave to the caller; none when none of them concerns the product.
-    fn room(&self, firm: &Firm, regard: Regard<'_>) -> Option<Room> {
+    fn room(&self, regard: Regard<'_>) -> Option<Room> {
         let ask = regard.ask()?;
         let reservations: Vec<Reservation> = self.reservations(ask);
         if reservations.is_empty() {
             return None;
         }
-        let (free, _) = seats_of(firm, ask.product_code);
+        let (free, _) = self.seats_of(ask.firm_code, ask.product_code);
         let own = reservations.iter().filter(|one| one.fits).map(|one| one.seats.saturating_sub(one.held));
         Some(Room { free, room: room_beside(free, &reservations), own: own.fold(0, u32::saturating_add) })
     }
@@ -181,6 +191,24 @@ impl Keeper {
         let (_, total) = self.seats_of(ask.firm_code, ask.product_code);
         let all_free: Vec<_> = self.reservations(ask).into_iter().map(|one| Reservation { held: 0, ..one }).collect();
         room_beside(total, &all_free)
+    }
+
+    /// Seats of an entry that a caller may have beside all that he has: none while others wait for them, and none that are
+    /// kept for others.
+    pub(super) fn room_at(&self, found: Found, ask: &Ask) -> u32 {
+        let regard = Regard::Everybody(ask);
+        let Some(license) = self.state.license(ask.firm_code, found.0) else { return 0 };
+        let Some(entry) = license.entries.get(found.1) else { return 0 };
+        let pool = entry.places().pool;
+        if self.veto(ask.firm_code, found, regard).is_some() {
+            return 0;
+        }
+        let free = license.seats.pool(pool).free().unwrap_or(0);
+        match self.held_back((found.0, pool), regard, self.room(regard)) {
+            None => free,
+            Some(HeldBack::Awaited) => 0,
+            Some(HeldBack::Kept { room, .. }) => free.min(room),
+        }
     }
 
     fn reservations(&self, ask: &Ask) -> Vec<Reservation> {
@@ -193,7 +221,7 @@ impl Keeper {
     /// Seats of a product that are free and that there are, over all pools that are counted.
     #[must_use]
     pub fn seats_of(&self, firm: FirmCode, product: ProductCode) -> (u32, u32) {
-        self.state.firms.get(&firm).map_or((0, 0), |firm| seats_of(firm, product))
+        seats_of(&self.state, firm, product)
     }
 
     /// Who may take which seats.
@@ -236,10 +264,8 @@ impl Keeper {
     /// Lets lingering seats of a product go, before a decision about it.
     pub fn advance(&mut self, firm: FirmCode, product: ProductCode, moment: Moment) {
         let now = self.state.effective(moment);
-        let Some(firm) = self.state.firms.get_mut(&firm) else { return };
-        let licenses: Vec<LicenseId> = firm.of_product(product).iter().map(|(id, _)| *id).collect();
-        for id in licenses {
-            if let Some(license) = firm.licenses.get_mut(&id) {
+        for (id, _) in self.state.places(firm, product) {
+            if let Some(license) = self.state.license_mut(firm, id) {
                 license.seats.advance(now);
             }
         }
@@ -256,13 +282,13 @@ impl<'a> Regard<'a> {
 }
 
 /// Seats of a product that are free and that there are, over all pools that are counted.
-pub(super) fn seats_of(firm: &Firm, product: ProductCode) -> (u32, u32) {
+pub(super) fn seats_of(state: &State, firm: FirmCode, product: ProductCode) -> (u32, u32) {
     let mut seen: Vec<Place> = Vec::new();
     let (mut free, mut total) = (0_u32, 0_u32);
-    for (id, place) in firm.of_product(product) {
-        let Some(license) = firm.licenses.get(id) else { continue };
-        let Some(entry) = license.entries.get(*place) else { continue };
-        let place = (*id, entry.places().pool);
+    for (id, place) in state.places(firm, product) {
+        let Some(license) = state.license(firm, id) else { continue };
+        let Some(entry) = license.entries.get(place) else { continue };
+        let place = (id, entry.places().pool);
         if seen.contains(&place) {
             continue;
         }

@@ -14,14 +14,15 @@ use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 use super::MAX_SESSIONS;
-use super::ask::{Answer, Ask, AskError, Attached, Given, Moment, StreamEnd};
+use super::ask::{Answer, Ask, AskError, Attached, Given, Moment, Signed, StreamEnd};
 pub use super::ask::{Undo, Unwritten};
+use super::blocks::lent_for;
 use super::deciding::{Regard, overloaded, request};
 use super::peer::PeerContainer;
 use super::record::Record;
 use super::rules::Rules;
 use super::session::Session;
-use super::state::State;
+use super::state::{State, find};
 use super::users::list_of;
 use super::waiting::Waiting;
 use crate::settings::SessionTimes;
@@ -65,7 +66,7 @@ pub struct Keeper {
 }
 
 /// A span and a tenth: the server waits longer than the client, never shorter.
-fn and_a_tenth(span: Duration) -> Duration {
+pub(super) fn and_a_tenth(span: Duration) -> Duration {
     span + span / 10
 }
 
@@ -94,7 +95,9 @@ impl Keeper {
         for (id, ends_at) in sessions {
             keeper.track(id, ends_at);
             // What was promised before is not known any more, so it counts as promised now, also once a stream breaks.
-            keeper.promise_for(id, and_a_tenth(time), moment);
+            let is_block = keeper.state.sessions.get(&id).is_some_and(|session| session.block.is_some());
+            let time = if is_block { lent_for(keeper.times.block_time) } else { and_a_tenth(time) };
+            keeper.promise_for(id, time, moment);
         }
         // What an update meant for the sessions may not have been written before a crash; it comes out the same again.
         let firms: Vec<_> = keeper.state.firms.keys().copied().collect();
@@ -156,6 +159,9 @@ impl Keeper {
             if session.asked != ask.asked || session.client_key != ask.client_key {
                 return Err(AskError::RequestIdReused);
             }
+            if !self.is_confirmed(session, moment) {
+                return Err(AskError::Unconfirmed);
+            }
             let given = self.given(session.clone());
             self.locate(given.session.id, ask.container.clone());
             // The client counts from this answer, whatever became of the one before.
@@ -195,8 +201,7 @@ impl Keeper {
         let now = self.state.effective(moment);
         let request = request(ask, id);
         let (license_id, choice) = self.decide(&request, regard, now)?;
-        let firm = self.state.firms.get_mut(&ask.firm_code);
-        let license = firm.and_then(|firm| firm.licenses.get_mut(&license_id.0));
+        let license = find(&mut self.state.firms, &mut self.state.blocks, ask.firm_code, license_id.0);
         let license = license.ok_or_else(|| Refusal::not_found(ask.product_code))?;
         let entry = &license.entries[license_id.1];
         let usage =
@@ -228,6 +233,7 @@ impl Keeper {
             names: ask.names.clone(),
             address: ask.address,
             reserved: self.rules.fitting(&ask.caller(), ask.wish()),
+            block: None,
         };
         self.state.remember(session.clone());
         self.track(id, session.ends_at);
@@ -243,8 +249,7 @@ impl Keeper {
     }
 
     fn given(&self, session: Session) -> Given {
-        let firm = self.state.firms.get(&session.firm_code);
-        let license = firm.and_then(|firm| firm.licenses.get(&session.license));
+        let license = self.state.license(session.firm_code, session.license);
         let entry = license.and_then(|license| license.entry(session.part));
         let options = entry.map(lictor_licensing::effective::EffectiveEntry::options);
         Given {
@@ -254,6 +259,8 @@ impl Keeper {
                 .unwrap_or_default(),
             quantity: options.and_then(|options| options.license_quantity).map(|quantity| quantity.count()),
             module_of: entry.filter(|_| session.part != Part::Parent).map(|entry| entry.parent_code()),
+            signed: Signed::default(),
+            terms: self.state.block(session.license).and_then(|block| block.terms.clone()),
             session,
         }
     }
@@ -280,7 +287,7 @@ impl Keeper {
             self.state.takings.forget(&request);
         }
         if let Some((firm, license, part, before)) = undo.usage
-            && let Some(license) = self.state.firms.get_mut(&firm).and_then(|firm| firm.licenses.get_mut(&license))
+            && let Some(license) = self.state.license_mut(firm, license)
         {
             license.state.restore(part, before);
         }
@@ -288,7 +295,9 @@ impl Keeper {
 
     /// The session, if it is this client's.
     fn owned(&self, id: SessionId, client_key: &PublicKey) -> Option<&Session> {
-        self.state.sessions.get(&id).filter(|session| session.client_key == *client_key)
+        // A block is no seat of a program: its borrower keeps it by its questions alone.
+        let own = |session: &&Session| session.client_key == *client_key && session.block.is_none();
+        self.state.sessions.get(&id).filter(own)
     }
 
     /// The same, unless its time is over already.
@@ -297,7 +306,8 @@ impl Keeper {
         let session = self.owned(id, client_key)?;
         let deadline = self.live.get(&id).and_then(|live| live.deadline);
         let over = deadline.is_some_and(|deadline| deadline <= moment.boottime)
-            || session.ends_at.is_some_and(|end| end <= self.state.effective(moment));
+            || session.ends_at.is_some_and(|end| end <= self.state.effective(moment))
+            || !self.is_confirmed(session, moment);
         (!over).then_some(session)
     }
 
@@ -314,13 +324,15 @@ impl Keeper {
         self.generations += 1;
         let generation = self.generations;
         let (sender, end) = oneshot::channel();
+        let license = self.state.sessions.get(&id).map(|session| session.license);
+        let until = license.and_then(|license| self.state.block(license)).map(|block| block.promises());
         let live = self.live.entry(id).or_default();
         live.generation = generation;
         if let Some(older) = live.stream.replace(sender) {
             // Its client is on its way here already.
             let _ = older.send(StreamEnd::Replaced);
         }
-        Some(Attached { generation, end })
+        Some(Attached { generation, end, until })
     }
 
     /// A stream is gone: the seat stays reserved for the reconnect grace, and for as long as was promised before the
@@ -352,6 +364,9 @@ impl Keeper {
 
     /// Ends every session whose time without contact is over or whose licence has ended.
     pub fn expire(&mut self, moment: Moment) -> Vec<Record> {
+        if !self.state.blocks.is_empty() {
+            self.pause_blocks(moment);
+        }
         let mut records = Vec::new();
         while let Some((deadline, id)) = self.deadlines.first().copied()
             && deadline <= moment.boottime
@@ -415,7 +430,26 @@ impl Keeper {
         self.live.get(&id).is_some_and(|live| live.stream.is_some())
     }
 
-    fn track(&mut self, id: SessionId, ends_at: Option<Timestamp>) {
+    /// Whether a session may be held or kept now; false for one of a block whose lender has not confirmed it.
+    #[must_use]
+    pub fn may_promise(&self, id: SessionId, moment: Moment) -> bool {
+        self.state.sessions.get(&id).is_none_or(|session| self.is_confirmed(session, moment))
+    }
+
+    /// Ends the stream of a session whose seat cannot be promised any longer; what is left of its time runs out.
+    pub(super) fn pause(&mut self, id: SessionId, left: Duration, moment: Moment) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        if live.stream.take().is_some() {
+            self.reserve(id, left, moment);
+        }
+    }
+
+    /// Ends a block that was given back.
+    pub(super) fn end_block(&mut self, id: SessionId, moment: Moment) -> Option<Record> {
+        self.end(id, moment, || StreamEnd::Released)
+    }
+
+    pub(super) fn track(&mut self, id: SessionId, ends_at: Option<Timestamp>) {
         self.live.entry(id).or_default();
         if let Some(at) = ends_at {
             self.ends.insert((at, id));
@@ -445,7 +479,7 @@ impl Keeper {
         self.promise_for(id, and_a_tenth(self.times.revalidate_within), moment);
     }
 
-    fn promise_for(&mut self, id: SessionId, time: Duration, moment: Moment) {
+    pub(super) fn promise_for(&mut self, id: SessionId, time: Duration, moment: Moment) {
         let Some(live) = self.live.get_mut(&id) else { return };
         live.promised = moment.boottime + time;
         // While a stream is open there is no deadline; the promise counts once it breaks.
@@ -482,9 +516,10 @@ impl Keeper {
     /// Lets refusals say when a reserved seat comes free.
     fn announce(&mut self, id: SessionId, end: Option<Timestamp>) {
         let Some(session) = self.state.sessions.get(&id) else { return };
-        let firm = self.state.firms.get_mut(&session.firm_code);
-        let Some(license) = firm.and_then(|firm| firm.licenses.get_mut(&session.license)) else { return };
-        let Some(pool) = license.entry(session.part).map(|entry| entry.places().pool) else { return };
+        let (firm, license) = (session.firm_code, session.license);
+        let part = session.part;
+        let Some(license) = self.state.license_mut(firm, license) else { return };
+        let Some(pool) = license.entry(part).map(|entry| entry.places().pool) else { return };
         license.seats.pool_mut(pool).announce_end(AccessId(id.to_u128()), end);
     }
 }

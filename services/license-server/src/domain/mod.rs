@@ -1,6 +1,7 @@
 //! What the licence server knows and decides, without I/O: containers, firms, sessions, and the records that change them.
 
 pub mod ask;
+pub mod blocks;
 pub mod crypto;
 pub mod deciding;
 pub mod event;

@@ -1,5 +1,6 @@
 //! What the journal says: one record for each change that a restart must not forget.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
@@ -11,6 +12,7 @@ use lictor_licensing::id::{FirmCode, ProductCode, SessionId};
 use lictor_signing::MAX_ROOT_BYTES;
 use lictor_signing::cbor::{self, Canonical, CborError, FieldWriter, Reader, Writer};
 
+use super::blocks::{Asked, BlockId, Terms};
 use super::session::{Session, read_firm};
 use super::time::{Noted, read_span, write_span};
 use super::units::UnitsTaken;
@@ -103,6 +105,31 @@ pub enum Record {
     },
     /// Units of pay-per-use were taken.
     UnitsTaken(UnitsTaken),
+    /// Seats were lent to another server, or a block of them has another size.
+    BlockLent {
+        /// The session that is the block.
+        session: Box<Session>,
+        /// The part whose usage period starts with it.
+        starts_usage: Option<Timestamp>,
+    },
+    /// A question about a block leaves: no more of its seats may be in use than this says.
+    BlockAsked(Asked),
+    /// A lender answered.
+    BlockHeld {
+        /// The block.
+        block: BlockId,
+        /// Number of the question.
+        number: u64,
+        /// Seats of the block.
+        seats: u32,
+        /// What they are.
+        terms: Arc<Terms>,
+    },
+    /// A block is over.
+    BlockDropped {
+        /// The block.
+        block: BlockId,
+    },
 }
 
 impl Record {
@@ -191,6 +218,22 @@ impl Canonical for Record {
                 fields.field(0, |w| w.uint(20));
                 taken.write_fields(fields);
             }
+            Self::BlockLent { session, starts_usage } => write_granted(fields, 30, session, *starts_usage),
+            Self::BlockAsked(asked) => {
+                fields.field(0, |w| w.uint(31));
+                asked.write_fields(fields);
+            }
+            Self::BlockHeld { block, number, seats, terms } => {
+                fields.field(0, |w| w.uint(32));
+                fields.field(1, |w| w.bytes(block));
+                fields.field(2, |w| w.uint(*number));
+                fields.field(3, |w| w.uint(u64::from(*seats)));
+                fields.field(4, |w| terms.write(w));
+            }
+            Self::BlockDropped { block } => {
+                fields.field(0, |w| w.uint(33));
+                fields.field(1, |w| w.bytes(block));
+            }
         });
     }
 
@@ -242,6 +285,18 @@ impl Canonical for Record {
                 starts_usage: fields.optional(2, Reader::time)?,
             },
             20 => Self::UnitsTaken(UnitsTaken::read_fields(&mut fields)?),
+            30 => Self::BlockLent {
+                session: Box::new(fields.required(1, Session::read)?),
+                starts_usage: fields.optional(2, Reader::time)?,
+            },
+            31 => Self::BlockAsked(Asked::read_fields(&mut fields)?),
+            32 => Self::BlockHeld {
+                block: fields.required(1, Reader::fixed)?,
+                number: fields.required(2, Reader::uint)?,
+                seats: fields.required(3, Reader::u32)?,
+                terms: Arc::new(fields.required(4, Terms::read)?),
+            },
+            33 => Self::BlockDropped { block: fields.required(1, Reader::fixed)? },
             kind => return Err(CborError::UnknownKind(kind)),
         };
         fields.end()?;

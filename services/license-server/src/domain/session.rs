@@ -14,6 +14,7 @@ use lictor_signing::cbor::{Canonical, CborError, Reader, Writer};
 use sha2::{Digest as _, Sha256};
 
 use super::MAX_NAME_BYTES;
+use super::blocks::holder;
 use super::rules::{MAX_RULE_NAME_BYTES, MAX_RULES};
 
 /// A client's own name for a wish; the same again is the same session.
@@ -87,6 +88,8 @@ pub struct Session {
     pub address: Option<IpAddr>,
     /// Access rules that keep seats for its client: those it holds are counted against them.
     pub reserved: Vec<String>,
+    /// For a block that is lent to another server: number of the question that was answered last.
+    pub block: Option<u64>,
 }
 
 impl Session {
@@ -95,7 +98,10 @@ impl Session {
     pub fn access(&self) -> Access {
         Access {
             part: self.part,
-            client: client_instance(&self.client_key),
+            client: match self.block {
+                Some(_) => holder(&self.request_id),
+                None => client_instance(&self.client_key),
+            },
             station: self.station.clone(),
             mode: self.mode,
             seats: self.seats,
@@ -121,7 +127,7 @@ pub fn client_instance(key: &PublicKey) -> ClientInstance {
 
 impl Canonical for Session {
     fn write(&self, writer: &mut Writer) {
-        writer.array(21);
+        writer.array(22);
         writer.bytes(&self.id.to_u128().to_be_bytes());
         writer.bytes(&self.request_id);
         writer.bytes(&self.asked);
@@ -147,13 +153,14 @@ impl Canonical for Session {
             Some(IpAddr::V6(address)) => writer.bytes(&address.octets()),
         }
         writer.list(&self.reserved, |w, rule| w.text(rule));
+        writer.list(&self.block.map(|number| vec![number]).unwrap_or_default(), |w, number| w.uint(*number));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
-        let parts = reader.array(21)?;
-        // Nineteen before there were access rules.
-        if parts != 19 && parts != 21 {
-            return Err(CborError::Value("a session has twenty-one parts"));
+        let parts = reader.array(22)?;
+        // Nineteen before there were access rules, twenty-one before there were blocks.
+        if parts != 19 && parts != 21 && parts != 22 {
+            return Err(CborError::Value("a session has twenty-two parts"));
         }
         let mut session = Self {
             id: SessionId::from_u128(u128::from_be_bytes(reader.fixed()?)),
@@ -183,10 +190,14 @@ impl Canonical for Session {
             },
             address: None,
             reserved: Vec::new(),
+            block: None,
         };
-        if parts == 21 {
+        if parts > 19 {
             session.address = read_address(reader)?;
             session.reserved = reader.list(MAX_RULES, |r| r.text(MAX_RULE_NAME_BYTES).map(str::to_owned))?;
+        }
+        if parts == 22 {
+            session.block = reader.list(1, Reader::uint)?.pop();
         }
         Ok(session)
     }

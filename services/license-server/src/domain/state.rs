@@ -1,6 +1,7 @@
 //! The whole state in RAM, and how records change it: the same code while serving and while replaying.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use lictor_clock::Timestamp;
 use lictor_license_file::device::DeviceCounters;
@@ -9,13 +10,14 @@ use lictor_license_file::limits::{MAX_EVIDENCE, MAX_QUESTIONS, MAX_SERIAL_BYTES,
 use lictor_license_file::segment::Question;
 use lictor_license_file::state::VendorState;
 use lictor_licensing::access::AccessId;
-use lictor_licensing::id::{FirmCode, SessionId};
+use lictor_licensing::id::{FirmCode, LicenseId, SessionId};
 use lictor_signing::PublicKey;
 use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 
 use super::ask::Moment;
+use super::blocks::{BlockId, Borrowed, MAX_BLOCKS};
 use super::deciding::seats_of;
-use super::firm::Firm;
+use super::firm::{Firm, License};
 use super::record::{Record, read_keys, read_roots, write_keys, write_roots};
 use super::session::{RequestId, Session, read_firm};
 use super::taken_back::TakenBack;
@@ -65,6 +67,8 @@ pub struct State {
     pub usage: Usage,
     /// Seats that are held under each reservation of the access rules.
     reserved: HashMap<String, u64>,
+    /// Blocks of seats that other servers lend.
+    pub blocks: BTreeMap<BlockId, Borrowed>,
 }
 
 impl State {
@@ -85,7 +89,20 @@ impl State {
             users: Users::default(),
             usage: Usage::default(),
             reserved: HashMap::new(),
+            blocks: BTreeMap::new(),
         }
+    }
+
+    /// A licence of the container, or the one that a block of seats is of.
+    #[must_use]
+    pub fn license(&self, firm: FirmCode, id: LicenseId) -> Option<&License> {
+        let own = self.firms.get(&firm).and_then(|firm| firm.licenses.get(&id));
+        own.or_else(|| self.block(id)?.license.as_ref())
+    }
+
+    /// The same, to be changed.
+    pub fn license_mut(&mut self, firm: FirmCode, id: LicenseId) -> Option<&mut License> {
+        find(&mut self.firms, &mut self.blocks, firm, id)
     }
 
     /// Whether a request's session has ended.
@@ -148,6 +165,27 @@ impl State {
             Record::Moved { session, starts_usage } => {
                 self.take_granted(session, *starts_usage);
             }
+            Record::BlockLent { session, starts_usage } => {
+                if !self.sessions.contains_key(&session.id) {
+                    self.count_granted(session);
+                }
+                self.take_lent(session, *starts_usage);
+            }
+            Record::BlockAsked(asked) => {
+                let fresh = || Borrowed::new(asked.block, asked.server.clone(), asked.wish.clone());
+                let block = self.blocks.entry(asked.block).or_insert_with(fresh);
+                block.number = asked.number;
+                block.set_seats(asked.seats);
+            }
+            Record::BlockHeld { block, number, seats, terms } => {
+                let block = self.blocks.get_mut(block).ok_or("there is no such block")?;
+                block.number = *number;
+                block.set_seats(*seats);
+                block.set_terms(Arc::clone(terms))?;
+            }
+            Record::BlockDropped { block } => {
+                self.blocks.remove(block);
+            }
         }
         Ok(())
     }
@@ -159,8 +197,7 @@ impl State {
     /// Takes over a grant from the journal: seats, usage start, session. A session whose licence is gone is kept without a
     /// seat; [`super::keeper::Keeper::new`] finds it another one, or ends it.
     fn take_granted(&mut self, session: &Session, starts_usage: Option<Timestamp>) {
-        let firm = self.firms.get_mut(&session.firm_code);
-        let license = firm.and_then(|firm| firm.licenses.get_mut(&session.license));
+        let license = find(&mut self.firms, &mut self.blocks, session.firm_code, session.license);
         if let Some(license) = license
             && let Some(entry) = license.entry(session.part)
         {
@@ -177,10 +214,23 @@ impl State {
         self.remember(session.clone());
     }
 
+    /// Takes over a block that was lent, or its new size.
+    pub(super) fn take_lent(&mut self, session: &Session, starts_usage: Option<Timestamp>) {
+        if !self.sessions.contains_key(&session.id) {
+            return self.take_granted(session, starts_usage);
+        }
+        let access = AccessId(session.id.to_u128());
+        if let Some(license) = self.license_mut(session.firm_code, session.license)
+            && let Some(pool) = license.entry(session.part).map(|entry| entry.places().pool)
+        {
+            license.seats.pool_mut(pool).resize(access, session.seats);
+        }
+        self.remember(session.clone());
+    }
+
     /// Counts a seat that was given.
     pub(super) fn count_granted(&mut self, session: &Session) {
-        let Some(firm) = self.firms.get(&session.firm_code) else { return };
-        let (free, total) = seats_of(firm, session.product_code);
+        let (free, total) = seats_of(self, session.firm_code, session.product_code);
         self.usage.granted(session.firm_code, session.product_code, total.saturating_sub(free), session.since);
     }
 
@@ -236,9 +286,7 @@ impl State {
         let session = self.sessions.remove(&id)?;
         self.count_reserved(&session, false);
         self.requests.remove(&session.request_id);
-        if let Some(license) =
-            self.firms.get_mut(&session.firm_code).and_then(|firm| firm.licenses.get_mut(&session.license))
-        {
+        if let Some(license) = self.license_mut(session.firm_code, session.license) {
             license.seats.release(AccessId(id.to_u128()), at);
         }
         Some(session)
@@ -250,6 +298,7 @@ impl State {
         let Some(firm_state) = self.firms.get(&firm) else { return Vec::new() };
         let of_firm = self.sessions.values().filter(|session| session.firm_code == firm);
         of_firm
+            .filter(|session| self.block(session.license).is_none())
             .filter(|session| {
                 let access = AccessId(session.id.to_u128());
                 firm_state.licenses.get(&session.license).is_none_or(|license| {
@@ -259,6 +308,20 @@ impl State {
             })
             .map(|session| session.id)
             .collect()
+    }
+}
+
+/// A licence of the container, or the one that a block of seats is of; the rest of the state stays free to be changed.
+pub(super) fn find<'s>(
+    firms: &'s mut BTreeMap<FirmCode, Firm>,
+    blocks: &'s mut BTreeMap<BlockId, Borrowed>,
+    firm: FirmCode,
+    id: LicenseId,
+) -> Option<&'s mut License> {
+    let own = firms.get_mut(&firm).and_then(|firm| firm.licenses.get_mut(&id));
+    match own {
+        Some(license) => Some(license),
+        None => blocks.get_mut(&id.to_u128().to_be_bytes())?.license.as_mut(),
     }
 }
 
@@ -300,6 +363,9 @@ impl Canonical for State {
             fields.option(30, users, |w, users| users.write(w));
             let usage = (!self.usage.is_empty()).then_some(&self.usage);
             fields.option(31, usage, |w, usage| usage.write(w));
+            let blocks: Vec<_> = self.blocks.values().collect();
+            let blocks = (!blocks.is_empty()).then_some(blocks);
+            fields.option(32, blocks, |w, blocks| w.list(&blocks, |w, block| block.write(w)));
         });
     }
 
@@ -336,6 +402,8 @@ impl State {
         state.takings = fields.optional(20, Takings::read)?.unwrap_or_default();
         state.users = fields.optional(30, Users::read)?.unwrap_or_default();
         state.usage = fields.optional(31, Usage::read)?.unwrap_or_default();
+        let blocks = fields.optional(32, |r| r.list(MAX_BLOCKS, Borrowed::read))?.unwrap_or_default();
+        state.blocks = blocks.into_iter().map(|block| (block.id, block)).collect();
         fields.end()?;
         firms.extend(pieces.unwrap_or_default());
         state.firms = firms.into_iter().map(|firm| (firm.code(), firm)).collect();

@@ -157,6 +157,9 @@ impl Keeper {
     /// Gives those their seats whose turn it is, at most `most` of them, and answers those whom waiting does not help any
     /// more. `fresh` makes ids of sessions.
     pub fn serve(&mut self, most: usize, mut fresh: impl FnMut() -> Option<SessionId>, moment: Moment) -> Vec<Served> {
+        if !self.state.blocks.is_empty() {
+            self.pause_blocks(moment);
+        }
         let due = std::mem::take(&mut self.waiting.due);
         let mut all = Vec::new();
         if due.is_empty() {
@@ -265,10 +268,9 @@ impl Keeper {
     fn worth_waiting(&self, ask: &Ask, regard: Regard<'_>, moment: Moment) -> Vec<Place> {
         let now = self.state.effective(moment);
         let wish = request(ask, SessionId::from_u128(u128::from_be_bytes(ask.request_id)));
-        let Some(firm) = self.state.firms.get(&ask.firm_code) else { return Vec::new() };
-        let founds = firm.of_product(ask.product_code);
+        let founds = self.state.places(ask.firm_code, ask.product_code);
         let promising = founds.iter().filter_map(|found| {
-            let pool = firm.licenses.get(&found.0)?.entries.get(found.1)?.places().pool;
+            let pool = self.state.license(ask.firm_code, found.0)?.entries.get(found.1)?.places().pool;
             let refusal = self.decide_among(&wish, &[*found], regard, now).err()?;
             let waits = match refusal.nearest().reason {
                 Reason::NoMoreSeats { needed, total, .. } => needed <= total,
@@ -286,13 +288,13 @@ impl Keeper {
 
     /// Whether nobody behind can find a seat that is not waited for.
     fn all_claimed(&self, ask: &Ask, claimed: &HashSet<Place>) -> bool {
-        let Some(firm) = self.state.firms.get(&ask.firm_code) else { return true };
         // Seats that are kept for somebody are not claimed by those before him.
         if self.rules().reserve(ask.wish()) {
             return false;
         }
-        firm.of_product(ask.product_code).iter().all(|(id, place)| {
-            let entry = firm.licenses.get(id).and_then(|license| license.entries.get(*place));
+        self.state.places(ask.firm_code, ask.product_code).iter().all(|(id, place)| {
+            let license = self.state.license(ask.firm_code, *id);
+            let entry = license.and_then(|license| license.entries.get(*place));
             entry.is_none_or(|entry| claimed.contains(&(*id, entry.places().pool)))
         })
     }
@@ -311,7 +313,7 @@ impl Keeper {
         if self.waiting.queues.is_empty() {
             return;
         }
-        let license = self.state.firms.get(&firm).and_then(|firm| firm.licenses.get(&license));
+        let license = self.state.license(firm, license);
         let entries = license.map_or(&[][..], |license| &license.entries);
         self.waiting.due.extend(entries.iter().map(|entry| (firm, entry.product_code())));
     }

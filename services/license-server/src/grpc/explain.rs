@@ -11,9 +11,8 @@ use crate::domain::rules::{Caller, Effect, Rules, Wish};
 
 /// The whole explanation.
 pub(super) fn explained(keeper: &Keeper, ask: &Ask, serial: String, moment: Moment) -> wire::ExplainResponse {
-    let firm = keeper.state.firms.get(&ask.firm_code);
     let entry = |id, place: usize| {
-        let license = firm.and_then(|firm| firm.licenses.get(&id))?;
+        let license = keeper.state.license(ask.firm_code, id)?;
         Some(view::entry(id, license, license.entries.get(place)?))
     };
     let verdicts = keeper.verdicts(ask, moment).into_iter().map(|verdict| wire::Verdict {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lictor_api::server::v1 as wire;
+use lictor_clock::SharedClock;
 use tokio::time::Interval;
 use tokio_stream::Stream;
 use tonic::Status;
@@ -18,6 +19,7 @@ pub(crate) struct HoldStream {
     held: Held,
     over: bool,
     interval: Interval,
+    clock: SharedClock,
     pause: Duration,
     number: u64,
 }
@@ -32,12 +34,13 @@ impl std::fmt::Debug for HoldStream {
 }
 
 impl HoldStream {
-    pub(super) fn new(held: Held, pause: Duration) -> Self {
+    pub(super) fn new(held: Held, pause: Duration, clock: SharedClock) -> Self {
         Self {
             held,
             over: false,
             // Missed ticks come in a burst: the n-th is never early, and the count catches up.
             interval: tokio::time::interval(pause),
+            clock,
             pause,
             number: 0,
         }
@@ -65,6 +68,11 @@ impl Stream for HoldStream {
         }
         if this.interval.poll_tick(cx).is_pending() {
             return Poll::Pending;
+        }
+        // Whatever keeps the writer from ending this stream: a beat is a promise, and its time is over.
+        if this.held.attached.until.as_ref().is_some_and(|until| until.is_over(this.clock.boottime())) {
+            this.over = true;
+            return Poll::Ready(None);
         }
         let interval_ms = u64::try_from(this.pause.as_millis()).unwrap_or(u64::MAX);
         let beat = wire::Beat { number: this.number, interval_ms };

@@ -1,6 +1,7 @@
 //! The RPCs: requests are checked and turned into the domain's types here, and answers back into messages.
 
 mod admin;
+mod blocks;
 mod containers;
 mod crypto;
 mod events;
@@ -18,6 +19,7 @@ use lictor_licensing::error::{ErrorCode, Problem};
 use tonic::{Request, Status};
 
 pub(crate) use admin::AdminToken;
+pub(crate) use blocks::BlockDesk;
 pub(crate) use containers::Containers;
 pub(crate) use crypto::Crypto;
 pub(crate) use events::EventDesk;

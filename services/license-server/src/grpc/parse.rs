@@ -22,7 +22,7 @@ const MAX_UNITS: u32 = 10_000;
 /// Most parent sessions in one request.
 const MAX_PARENTS: usize = 16;
 
-fn invalid(what: impl Into<String>) -> Problem {
+pub(super) fn invalid(what: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::InvalidArgument, what, "correct the request; the rules are in the comments of server.proto")
 }
 
@@ -35,7 +35,7 @@ pub(super) fn challenge(bytes: &[u8]) -> Result<Option<[u8; 32]>, Problem> {
     if bytes.is_empty() { Ok(None) } else { exactly(bytes, "challenge").map(Some) }
 }
 
-fn name(text: String, what: &str) -> Result<String, Problem> {
+pub(super) fn name(text: String, what: &str) -> Result<String, Problem> {
     if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
         return Err(invalid(format!("{what} must be one plain line of at most {MAX_NAME_BYTES} bytes")));
     }

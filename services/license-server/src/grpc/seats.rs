@@ -6,13 +6,15 @@ use std::time::Duration;
 use lictor_api::server::v1 as wire;
 use lictor_api::server::v1::seat_service_server::SeatService;
 use lictor_api::types::v1 as types;
+use lictor_clock::SharedClock;
 use lictor_key_store::MemorySigner;
 use lictor_licensing::access::{Origin, Station};
 use lictor_licensing::binding::ContainerKind;
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::id::SessionId;
 use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
-use lictor_signing::{Envelope, GrantStatement, Signer as _, server_proof_message};
+use lictor_signing::{Signer as _, server_proof_message};
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::hold::HoldStream;
@@ -21,6 +23,7 @@ use super::{channel, parse, status, view};
 use crate::domain::ask::{Answer, Ask, Given};
 use crate::listen::{Channel, Peer};
 use crate::settings::{SessionTimes, StationRule};
+use crate::upstream::Upstreams;
 use crate::writer::Ledger;
 
 /// Who this server is.
@@ -35,6 +38,7 @@ pub(crate) struct Identity {
     pub(crate) station_rule: StationRule,
     pub(crate) network_server: bool,
     pub(crate) times: SessionTimes,
+    pub(crate) clock: SharedClock,
     /// What programs check the lease key by; changes only with the container.
     pub(crate) chains: RwLock<Arc<Vec<wire::LeaseChain>>>,
 }
@@ -65,6 +69,7 @@ impl Identity {
 pub(crate) struct Seats {
     pub(crate) identity: Arc<Identity>,
     pub(crate) ledger: Ledger,
+    pub(crate) upstreams: Upstreams,
 }
 
 fn no_session() -> Status {
@@ -93,32 +98,16 @@ impl Seats {
         if channel.proves(&ask.client_key, &proof) { Ok(ask) } else { Err(bad_proof()) }
     }
 
-    pub(super) fn grant(&self, given: Given) -> Result<wire::Grant, Status> {
-        let Given { session, text, quantity, module_of } = given;
+    pub(super) fn grant(&self, given: Given) -> wire::Grant {
+        let Given { session, text, quantity, module_of, terms, signed } = given;
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let times = self.identity.times;
-        let serial = serial_of(&self.identity);
-        let statement = GrantStatement {
-            session: session.id.to_u128(),
-            client_key: session.client_key,
-            nonce: session.nonce,
-            firm_code: session.firm_code.get(),
-            product_code: session.product_code.get(),
-            feature_map: session.feature_map.bits(),
-            units: session.units(),
-            container_id: self.identity.container_id,
-            serial: serial.clone(),
-            issued_at: session.since,
-            revalidate_within_ms: millis(times.revalidate_within),
-            reconnect_grace_ms: millis(times.reconnect_grace),
-            ends_at: session.ends_at,
-        };
-        let envelope = Envelope::seal(&statement, &[&self.identity.lease]).map_err(|_| {
-            status(&Problem::new(ErrorCode::Internal, "the lease key does not sign", "look into the log"))
-        })?;
-        Ok(wire::Grant {
+        wire::Grant {
             session_id: session.id.to_string(),
-            statement: envelope.to_bytes(),
+            statement: signed.statement,
+            proof: signed.proof,
+            // What was read when the terms came is read again.
+            chain: terms.as_ref().and_then(|terms| wire::LeaseChain::decode(&*terms.chain).ok()),
             entry: Some(types::Entry {
                 product_code: session.product_code.get(),
                 feature_map: session.feature_map.bits(),
@@ -131,10 +120,10 @@ impl Seats {
                 license_id: session.license.to_string(),
                 units_left: None,
             }),
-            serial,
-            revalidate_within_ms: statement.revalidate_within_ms,
-            reconnect_grace_ms: statement.reconnect_grace_ms,
-        })
+            serial: terms.map_or_else(|| serial_of(&self.identity), |terms| terms.serial.clone()),
+            revalidate_within_ms: millis(times.revalidate_within),
+            reconnect_grace_ms: millis(times.reconnect_grace),
+        }
     }
 }
 
@@ -197,12 +186,15 @@ impl SeatService for Seats {
         if channel.origin() != Origin::Local && !self.identity.network_server {
             return Ok(Response::new(refused(&remote_denied(&ask))));
         }
-        let answer = self.ledger.acquire(ask).await.map_err(|problem| status(&problem))?;
+        let (answer, beyond) = self.upstreams.acquire(&self.ledger, ask).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(match answer {
             Answer::Granted(given) => {
-                wire::AcquireResponse { outcome: Some(wire::acquire_response::Outcome::Grant(self.grant(*given)?)) }
+                wire::AcquireResponse { outcome: Some(wire::acquire_response::Outcome::Grant(self.grant(*given))) }
             }
-            Answer::Refused(refusal) => refused(&refusal),
+            Answer::Refused(refusal) => {
+                let refusal = view::refusal_beside(&refusal, beyond);
+                wire::AcquireResponse { outcome: Some(wire::acquire_response::Outcome::Refusal(refusal)) }
+            }
         }))
     }
 
@@ -216,6 +208,7 @@ impl SeatService for Seats {
         if channel.origin() != Origin::Local && !self.identity.network_server {
             return Ok(Response::new(WaitStream::refused(seats, Answer::Refused(remote_denied(&ask)))));
         }
+        self.upstreams.prepare(&self.ledger, &ask).await;
         let visit = self.ledger.wait(ask, Duration::from_millis(wait_ms)).map_err(|problem| status(&problem))?;
         Ok(Response::new(WaitStream::new(seats, visit)))
     }
@@ -229,7 +222,7 @@ impl SeatService for Seats {
         self.take_proof(&channel, session, &proof).await?;
         let held = self.ledger.attach(session, channel).await.map_err(|problem| status(&problem))?;
         let held = held.ok_or_else(no_session)?;
-        Ok(Response::new(HoldStream::new(held, self.identity.times.beat_interval)))
+        Ok(Response::new(HoldStream::new(held, self.identity.times.beat_interval, self.identity.clock.clone())))
     }
 
     async fn revalidate(

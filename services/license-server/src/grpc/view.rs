@@ -9,7 +9,7 @@ use lictor_licensing::effective::{EffectiveEntry, Source};
 use lictor_licensing::id::LicenseId;
 use lictor_licensing::item::Part;
 use lictor_licensing::options::OptionKind;
-use lictor_licensing::refusal::{Refusal, RefusalLine};
+use lictor_licensing::refusal::{Reason, Refusal, RefusalLine};
 
 use crate::domain::ask::Moment;
 use crate::domain::firm::License;
@@ -88,7 +88,9 @@ pub(super) fn sessions(keeper: &Keeper) -> Vec<wire::Session> {
 
 /// One session.
 pub(super) fn session(keeper: &Keeper, session: &Session) -> wire::Session {
-    let serial = keeper.state.container.as_ref().map(|container| container.serial.clone()).unwrap_or_default();
+    let lender = keeper.state.block(session.license).and_then(|block| block.terms.as_ref());
+    let own = || keeper.state.container.as_ref().map(|container| container.serial.clone()).unwrap_or_default();
+    let serial = lender.map_or_else(own, |terms| terms.serial.clone());
     wire::Session {
         session_id: session.id.to_string(),
         serial,
@@ -123,6 +125,14 @@ pub(super) fn refusal(refusal: &Refusal) -> types::Refusal {
     types::Refusal { reasons: refusal.lines().iter().map(reason).collect() }
 }
 
+/// A refusal with what other servers said after it.
+pub(super) fn refusal_beside(own: &Refusal, beyond: Vec<types::RefusalReason>) -> types::Refusal {
+    // That there is nothing here is no news when another server says more.
+    let alone = beyond.is_empty();
+    let lines = own.lines().iter().filter(|line| alone || line.reason != Reason::EntryNotFound);
+    types::Refusal { reasons: lines.map(reason).chain(beyond).collect() }
+}
+
 /// One line of a refusal.
 pub(super) fn reason(line: &RefusalLine) -> types::RefusalReason {
     types::RefusalReason {
@@ -139,6 +149,7 @@ pub(super) fn reason(line: &RefusalLine) -> types::RefusalReason {
             .collect(),
         free_at: line.free_at.map(timestamp),
         instead: line.instead.clone().unwrap_or_default(),
+        server: String::new(),
     }
 }
 
@@ -151,6 +162,7 @@ pub(super) fn lease_chains(state: &State) -> Vec<wire::LeaseChain> {
                 firm_code: firm.code().get(),
                 root_documents: firm.roots.clone(),
                 lease_certificate: firm.vendor.lease_certificate.clone()?,
+                delegation: Vec::new(),
             })
         })
         .collect()

@@ -52,7 +52,7 @@ impl WaitStream {
 
     fn last(&self, answered: Answered) -> Result<wire::WaitEvent, Status> {
         let event = match answered.map_err(|problem| status(&problem))? {
-            Answer::Granted(given) => Event::Grant(self.seats.grant(*given)?),
+            Answer::Granted(given) => Event::Grant(self.seats.grant(*given)),
             Answer::Refused(refusal) => Event::Refusal(view::refusal(&refusal)),
         };
         Ok(wire::WaitEvent { event: Some(event) })

@@ -29,14 +29,41 @@ pub(super) type Answered = Result<Answer, Problem>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
-    Acquire { ask: Box<Ask>, reply: oneshot::Sender<Answered> },
+    Acquire {
+        ask: Box<Ask>,
+        first: bool,
+        reply: oneshot::Sender<Answered>,
+    },
     Wait(Box<Newcomer>),
-    Leave { request: RequestId, visit: u64 },
-    Attach { session: SessionId, channel: Channel, ledger: Ledger, reply: oneshot::Sender<Option<Held>> },
-    Detach { session: SessionId, generation: u64 },
-    Revalidate { session: SessionId, channel: Channel, reply: oneshot::Sender<bool> },
-    Release { session: SessionId, channel: Channel, reply: oneshot::Sender<()> },
-    TakeUnits { wish: UnitsWish, channel: Channel, reply: oneshot::Sender<Result<UnitsAnswer, Problem>> },
+    Leave {
+        request: RequestId,
+        visit: u64,
+    },
+    Attach {
+        session: SessionId,
+        channel: Channel,
+        ledger: Ledger,
+        reply: oneshot::Sender<Result<Option<Held>, Problem>>,
+    },
+    Detach {
+        session: SessionId,
+        generation: u64,
+    },
+    Revalidate {
+        session: SessionId,
+        channel: Channel,
+        reply: oneshot::Sender<Result<bool, Problem>>,
+    },
+    Release {
+        session: SessionId,
+        channel: Channel,
+        reply: oneshot::Sender<()>,
+    },
+    TakeUnits {
+        wish: UnitsWish,
+        channel: Channel,
+        reply: oneshot::Sender<Result<UnitsAnswer, Problem>>,
+    },
     Read(Look),
     Change(Change),
     Stop(oneshot::Sender<()>),
@@ -129,11 +156,19 @@ impl Ledger {
     /// # Errors
     /// When the wish cannot be dealt with; a refusal by licence is no error.
     pub async fn acquire(&self, ask: Ask) -> Result<Answer, Problem> {
+        self.try_acquire(ask, false).await
+    }
+
+    /// The same. A refusal of the `first` of several tries is not told as one: the last of them is.
+    ///
+    /// # Errors
+    /// As for [`Ledger::acquire`].
+    pub async fn try_acquire(&self, ask: Ask, first: bool) -> Result<Answer, Problem> {
         if self.waiting() >= MAX_WAITING {
             return Err(busy());
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Acquire { ask: Box::new(ask), reply })?;
+        self.send(Command::Acquire { ask: Box::new(ask), first, reply })?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -141,11 +176,11 @@ impl Ledger {
     /// on this connection.
     ///
     /// # Errors
-    /// When the writer is gone.
+    /// When the writer is gone, or the seat's lender has not confirmed it.
     pub async fn attach(&self, session: SessionId, channel: Channel) -> Result<Option<Held>, Problem> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Attach { session, channel, ledger: self.clone(), reply })?;
-        answer.await.map_err(|_| gone())
+        answer.await.map_err(|_| gone())?
     }
 
     /// Tells that a stream is gone. Never refused: a seat would stay taken for ever.
@@ -158,11 +193,11 @@ impl Ledger {
     /// itself on this connection.
     ///
     /// # Errors
-    /// When the writer is gone.
+    /// When the writer is gone, or the seat's lender has not confirmed it.
     pub async fn revalidate(&self, session: SessionId, channel: Channel) -> Result<bool, Problem> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Revalidate { session, channel, reply })?;
-        answer.await.map_err(|_| gone())
+        answer.await.map_err(|_| gone())?
     }
 
     /// Gives a seat back; a session that is gone is no error.

@@ -4,10 +4,12 @@
 //! two milliseconds for more; a client that is alone never waits.
 
 mod admin;
+mod blocks;
 mod containers;
 mod events;
 mod handle;
 mod import;
+mod signing;
 mod time;
 mod turns;
 mod units;
@@ -26,6 +28,7 @@ use lictor_signing::PublicKey;
 use tokio::sync::oneshot;
 
 pub use admin::Created;
+pub use blocks::{Lending, Next};
 pub use events::{Events, MAX_EVENTS, MAX_WATCHERS};
 use handle::{Answered, Command, Look};
 pub use handle::{Held, Ledger, MAX_WAITING};
@@ -119,6 +122,13 @@ struct Batch {
     /// What to tell of once it is durable.
     events: Vec<Event>,
     reads: Vec<Look>,
+}
+
+impl Batch {
+    fn all_answers(&mut self) -> impl Iterator<Item = &mut Answered> {
+        let served = self.served.iter_mut().map(|(answer, ..)| answer);
+        self.answers.iter_mut().map(|(answer, _)| answer).chain(served)
+    }
 }
 
 /// Starts the thread. `failed` is called when it has to give up; no answer is given after that.
@@ -227,27 +237,37 @@ impl Writer {
     /// Does one command in memory; gives the one to tell when it was the last.
     fn take(&mut self, command: Command, moment: Moment) -> Option<oneshot::Sender<()>> {
         match command {
-            Command::Acquire { ask, reply } => {
+            Command::Acquire { ask, first, reply } => {
                 self.expire(moment);
                 self.keeper.advance(ask.firm_code, ask.product_code, moment);
-                let answer = self.acquire(&ask, moment);
+                let answer = self.acquire(&ask, first, moment);
                 self.batch.answers.push((answer, reply));
             }
             Command::Wait(newcomer) => self.newcomer(*newcomer, moment),
             Command::Leave { request, visit } => self.left(&request, visit, moment),
             // Whoever asked may have left; a stream that nobody reads is dropped and detaches by itself.
             Command::Attach { session, channel, ledger, reply } => {
-                let attached = self.client(session, &channel).and_then(|key| self.keeper.attach(session, &key));
+                let client = self.client(session, &channel);
+                if client.is_some() && !self.keeper.may_promise(session, moment) {
+                    let _ = reply.send(Err(blocks::unconfirmed()));
+                    return None;
+                }
+                let attached = client.and_then(|key| self.keeper.attach(session, &key));
                 if attached.is_some() {
                     self.keeper.locate(session, channel.container().cloned());
                 }
-                let _ = reply.send(attached.map(|attached| Held::new(attached, session, ledger)));
+                let _ = reply.send(Ok(attached.map(|attached| Held::new(attached, session, ledger))));
             }
             Command::Detach { session, generation } => self.keeper.detach(session, generation, moment),
             Command::Revalidate { session, channel, reply } => {
                 self.expire(moment);
                 let client = self.client(session, &channel);
-                let _ = reply.send(client.is_some_and(|key| self.keeper.revalidate(session, &key, moment)));
+                let confirmed = self.keeper.may_promise(session, moment);
+                let _ = reply.send(match client {
+                    Some(_) if !confirmed => Err(blocks::unconfirmed()),
+                    Some(key) => Ok(self.keeper.revalidate(session, &key, moment)),
+                    None => Ok(false),
+                });
             }
             Command::Release { session, channel, reply } => {
                 let client = self.client(session, &channel);
@@ -280,11 +300,13 @@ impl Writer {
         self.keeper.client_key(session).filter(|key| channel.has_proved(key))
     }
 
-    fn acquire(&mut self, ask: &Ask, moment: Moment) -> Result<Answer, Problem> {
+    fn acquire(&mut self, ask: &Ask, first: bool, moment: Moment) -> Result<Answer, Problem> {
         let id = Self::fresh_id(moment)?;
         match self.keeper.acquire(ask, id, moment) {
             Ok((answer, grant)) => {
-                self.note_answer(ask, &answer, grant.is_some(), moment);
+                if !first || !matches!(answer, Answer::Refused(_)) {
+                    self.note_answer(ask, &answer, grant.is_some(), moment);
+                }
                 if let Some((record, undo)) = grant {
                     self.batch.records.push(record);
                     self.batch.undo.push(undo);
@@ -306,10 +328,11 @@ impl Writer {
     /// Makes the batch durable and answers; or takes it back and says why.
     fn commit(&mut self, moment: Moment) {
         self.serve(moment);
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         let failed = if batch.records.is_empty() { Ok(()) } else { self.append(&batch.records) };
         match failed {
             Ok(()) => {
+                self.sign(batch.all_answers());
                 for (answer, reply) in batch.answers {
                     self.metrics.answered(&answer);
                     // A client that left comes back under the same request id, or its time runs out.
@@ -320,11 +343,12 @@ impl Writer {
                 self.tell(batch.events);
             }
             Err(StoreError::Full(_)) => {
-                for undo in batch.undo.into_iter().rev() {
+                for undo in batch.undo.drain(..).rev() {
                     self.keeper.undo(undo, moment.now);
                 }
+                batch.all_answers().for_each(|answer| self.unless_undone(answer));
+                self.sign(batch.all_answers());
                 for (answer, reply) in batch.answers {
-                    let answer = self.unless_undone(answer);
                     self.metrics.answered(&answer);
                     let _ = reply.send(answer);
                 }
@@ -345,12 +369,11 @@ impl Writer {
     }
 
     /// A grant whose session was taken back becomes the sentence about the full disk.
-    fn unless_undone(&self, answer: Result<Answer, Problem>) -> Result<Answer, Problem> {
-        match answer {
-            Ok(Answer::Granted(given)) if !self.keeper.state.sessions.contains_key(&given.session.id) => {
-                Err(no_space())
-            }
-            other => other,
+    fn unless_undone(&self, answer: &mut Answered) {
+        if let Ok(Answer::Granted(given)) = answer
+            && !self.keeper.state.sessions.contains_key(&given.session.id)
+        {
+            *answer = Err(no_space());
         }
     }
 
@@ -409,6 +432,7 @@ impl Writer {
     fn tick(&mut self) {
         let moment = self.moment();
         self.expire(moment);
+        self.keeper.look_at_blocks(moment);
         self.look_after_waiters(moment);
         self.tell_over(EventType::SeatExpired, moment);
         let minute = moment.boottime.saturating_sub(self.time_noted) >= TIME_NOTE;

@@ -160,7 +160,6 @@ impl Writer {
         moment: Moment,
     ) {
         for (answer, reply, session) in served {
-            let answer = self.unless_undone(answer);
             self.metrics.answered(&answer);
             if reply.send(answer).is_err() {
                 // He died, or lost his connection, between his turn and the answer.
@@ -178,6 +177,7 @@ pub(super) fn ask_problem(error: AskError) -> Problem {
             "this request id came before with another wish",
             "make a fresh request id for each wish",
         ),
+        AskError::Unconfirmed => super::blocks::unconfirmed(),
         AskError::Ended => Problem::new(
             ErrorCode::WrongState,
             "the session of this request id has ended",

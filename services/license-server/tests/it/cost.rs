@@ -20,6 +20,7 @@ async fn many_clients_share_a_sync() {
     let pairs = 20 * usize::try_from(scale()).expect("small");
     let mut lanes = tokio::task::JoinSet::new();
     let syncs_before = metric(http, "lictor_journal_syncs").await;
+    let signatures_before = metric(http, "lictor_grant_signatures_total").await;
     let (cpu, begun) = (cpu_of(program.child.id()), Instant::now());
     for connection in 0..CONNECTIONS {
         let client = RawClient::connect(&program.socket, 1 + connection).await;
@@ -47,7 +48,13 @@ async fn many_clients_share_a_sync() {
     let (cpu, wall) = (cpu_of(program.child.id()) - cpu, begun.elapsed());
     let all = usize::from(CONNECTIONS) * IN_FLIGHT * pairs;
     let syncs = metric(http, "lictor_journal_syncs").await - syncs_before;
+    let signatures = metric(http, "lictor_grant_signatures_total").await - signatures_before;
     let per_pair = |span: Duration| span.as_secs_f64() * 1e6 / all as f64;
-    println!("{all} pairs: {:.1} us CPU each, {:.1} us wall each, {syncs} syncs", per_pair(cpu), per_pair(wall));
+    println!(
+        "{all} pairs: {:.1} us CPU each, {:.1} us wall each, {syncs} syncs, {signatures} signatures",
+        per_pair(cpu),
+        per_pair(wall)
+    );
     assert!(syncs * 8.0 <= all as f64, "{syncs} syncs for {all} grants");
+    assert!(signatures <= syncs + 1.0 && signatures > 0.0, "{signatures} signatures in {syncs} commits");
 }

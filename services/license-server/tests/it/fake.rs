@@ -6,7 +6,9 @@ use lictor_api::server::v1 as wire;
 use lictor_api::server::v1::seat_service_server::{SeatService, SeatServiceServer};
 use lictor_key_store::MemorySigner;
 use lictor_sdk::{AcquireError, Client, Request as SeatRequest, TrustError};
-use lictor_signing::{Envelope, GrantStatement, PublicKey, Signer as _, server_proof_message};
+use lictor_signing::{
+    Envelope, GrantStatement, PublicKey, SignedPayload as _, Signer as _, cbor, server_proof_message, sign_batch,
+};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status};
@@ -14,6 +16,8 @@ use tonic::{Request, Response, Status};
 use crate::stage::vendor::{FIRM, Vendor, start_of_tests};
 
 pub(crate) type Twist = fn(&mut GrantStatement);
+/// Makes the proof of a statement.
+pub(crate) type Prove = fn(&MemorySigner, &[u8]) -> Vec<u8>;
 
 /// What a fake does.
 #[derive(Clone)]
@@ -26,6 +30,13 @@ pub(crate) struct Fake {
     pub(crate) certificate: Vec<u8>,
     /// Changes the grant before it is signed.
     pub(crate) twist: Twist,
+    /// Signs it.
+    pub(crate) prove: Prove,
+}
+
+/// As it should be: a batch of one.
+pub(crate) fn alone(key: &MemorySigner, statement: &[u8]) -> Vec<u8> {
+    cbor::encode(&sign_batch::<GrantStatement>(&[statement.to_vec()], key).expect("signed")[0])
 }
 
 const BINDING: [u8; 32] = [3; 32];
@@ -42,6 +53,7 @@ impl SeatService for Fake {
                 firm_code: FIRM,
                 root_documents: self.root_documents.clone(),
                 lease_certificate: self.certificate.clone(),
+                delegation: Vec::new(),
             }],
             proof: proof.as_bytes().to_vec(),
             instance: "fake".to_owned(),
@@ -68,8 +80,9 @@ impl SeatService for Fake {
             ends_at: None,
         };
         (self.twist)(&mut grant);
-        let statement = Envelope::seal(&grant, &[&self.key]).expect("signed").to_bytes();
-        let grant = wire::Grant { session_id: "ses_1".to_owned(), statement, ..Default::default() };
+        let statement = cbor::encode(&grant);
+        let proof = (self.prove)(&self.key, &statement);
+        let grant = wire::Grant { session_id: "ses_1".to_owned(), statement, proof, ..Default::default() };
         Ok(Response::new(wire::AcquireResponse { outcome: Some(wire::acquire_response::Outcome::Grant(grant)) }))
     }
 
@@ -123,6 +136,7 @@ pub(crate) fn genuine(vendor: &Vendor) -> Fake {
         root_documents: vec![vendor.root_document.clone()],
         key,
         twist: |_| {},
+        prove: alone,
     }
 }
 
@@ -180,6 +194,43 @@ async fn grants_for_another_request_client_firm_product_or_container_are_not_bel
         let Err(AcquireError::NotTrusted { reason, .. }) = try_with(&vendor, fake).await else { panic!("{what}") };
         assert!(matches!(reason, TrustError::Grant(_)), "{what}: {reason:?}");
     }
+}
+
+#[tokio::test]
+async fn a_grant_counts_only_with_the_proof_of_its_own_place_in_its_own_batch() {
+    let vendor = Vendor::new(FIRM, 1);
+    let proofs: [(&str, Prove); 6] = [
+        ("no proof", |_, _| Vec::new()),
+        ("the signature of an envelope, as for one payload", |key, statement| {
+            let envelope = Envelope::sign(GrantStatement::PAYLOAD_TYPE, statement.to_vec(), &[key]).expect("signed");
+            let mut proof = alone(key, statement);
+            let at = proof.len() - 64;
+            proof[at..].copy_from_slice(envelope.signatures()[0].1.as_bytes());
+            proof
+        }),
+        ("a whole envelope", |key, statement| {
+            Envelope::sign(GrantStatement::PAYLOAD_TYPE, statement.to_vec(), &[key]).expect("signed").to_bytes()
+        }),
+        ("a neighbour's place in the same batch", |key, statement| {
+            let batch = [statement.to_vec(), b"another".to_vec()];
+            cbor::encode(&sign_batch::<GrantStatement>(&batch, key).expect("signed")[1])
+        }),
+        ("a batch that it is not in", |key, _| alone(key, b"another")),
+        ("a batch of another kind", |key, statement| {
+            let batch = [statement.to_vec()];
+            cbor::encode(&sign_batch::<lictor_signing::TimeStatement>(&batch, key).expect("signed")[0])
+        }),
+    ];
+    for (what, prove) in proofs {
+        let fake = Fake { prove, ..genuine(&vendor) };
+        let Err(AcquireError::NotTrusted { reason, .. }) = try_with(&vendor, fake).await else { panic!("{what}") };
+        assert!(matches!(reason, TrustError::Grant(_) | TrustError::Malformed(_)), "{what}: {reason:?}");
+    }
+    let crowd = |key: &MemorySigner, statement: &[u8]| {
+        let batch = [b"one".to_vec(), b"two".to_vec(), statement.to_vec()];
+        cbor::encode(&sign_batch::<GrantStatement>(&batch, key).expect("signed")[2])
+    };
+    try_with(&vendor, Fake { prove: crowd, ..genuine(&vendor) }).await.expect("one of a crowd");
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ fn bad_environments_end_the_start_with_the_exit_codes_that_users_know() {
         (&[("CM_LICENSE_FILE", &missing)], 16, "missing is missing or cannot be read"),
         (&[("CM_LICENSE_FILE", &second)], 16, "missing is missing or cannot be read"),
         (&[("CM_LICENSE_FILE", &garbage)], 17, "garbage cannot be imported"),
-        (&[("CM_REMOTE_SERVER", "license.example")], 15, "CM_REMOTE_SERVER"),
+        (&[("CM_REMOTE_SERVER", "no server")], 15, "CM_REMOTE_SERVER"),
         (&[("CM_CMCLOUD_CREDENTIALS", &good)], 15, "no cloud containers"),
         (&[("CM_CMCLOUD_CREDENTIALS", &good), ("CM_LICENSE_FILE", &good)], 15, "do not go together"),
         (&[("CM_USE_BROADCAST_REMOTE_SERVERS", "on")], 15, "CM_USE_BROADCAST_REMOTE_SERVERS"),

@@ -272,6 +272,7 @@ fn wire_reason(reason: Reason) -> RefusalReason {
         holders: reason.holders,
         free_at: reason.free_at.map(lictor_api::convert::timestamp),
         instead: reason.instead,
+        server: reason.server,
     }
 }
 
