@@ -134,6 +134,8 @@ text_ids! {
     DestinationId = "dst_";
     /// Names one delivery of a notification.
     DeliveryId = "dlv_";
+    /// Names a replay of deliveries.
+    ReplayId = "rpl_";
     /// Names an allocation, the part of a license that lies in one container.
     AllocationId = "alc_";
     /// Names a transfer of seats from one container to another.

@@ -36,7 +36,7 @@ enum Verb {
     ///
     /// What is there already is kept; only the token is written anew. Files: people.pem (signs tokens of people), people.jwks
     /// (AUTH_JWKS_FILE, with AUTH_ISSUER=lictor-local and AUTH_ALGORITHM=EdDSA), services.pem (SERVICE_KEY_FILE), ticket.key
-    /// (LICTOR_TICKET_KEY_PATH), admin.token (LICTOR_TOKEN_FILE of the verbs).
+    /// (LICTOR_TICKET_KEY_PATH), destination.key (LICTOR_DESTINATION_KEY_PATH), admin.token (LICTOR_TOKEN_FILE of the verbs).
     #[command(after_help = "Example:\n  lictor installation init /srv/lictor/secrets")]
     Init {
         /// Folder of the keys
@@ -81,8 +81,10 @@ fn init(folder: &Path) -> Result<(), Problem> {
     let people = issuer(PEOPLE, &folder.join("people.pem"))?;
     issuer(SERVICES, &folder.join("services.pem"))?;
     write(&folder.join("people.jwks"), &people.jwks())?;
-    let key: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_once(&folder.join("ticket.key"), &key)?;
+    for name in ["ticket.key", "destination.key"] {
+        let key: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        write_once(&folder.join(name), &key)?;
+    }
     let token = people
         .mint("admin", &[Role::Admin], AUDIENCE, TOKEN_LIFE, SystemClock.now())
         .map_err(|error| broken(&error.to_string()))?;
@@ -136,7 +138,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("file is there");
         init(folder.path()).expect("first");
-        let names = ["people.pem", "people.jwks", "services.pem", "ticket.key"];
+        let names = ["people.pem", "people.jwks", "services.pem", "ticket.key", "destination.key"];
         let first = names.map(&read);
         init(folder.path()).expect("second");
         assert_eq!(names.map(&read), first);

@@ -9,9 +9,14 @@ pub mod domain;
 pub mod engine;
 pub mod events;
 pub mod grpc;
+pub mod http;
+mod jobs;
 mod measuring;
 pub mod metrics;
+pub mod pages;
 mod random;
+mod reading;
+pub mod report;
 pub mod settings;
 pub mod store;
 pub mod transmission;
@@ -28,21 +33,32 @@ use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
 use lictor_storage::Database;
 use lictor_telemetry::prometheus_client::metrics::counter::Counter;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
+    domain::seal::Seal,
     engine::{Engine, EngineHandle, EngineOptions, Gaps},
     events::{SOURCE, producer::Feed, pull, speed},
     metrics::DispatcherMetrics,
     store::{MIGRATIONS, SCHEMA},
     transmission::{
-        Carrier,
+        Carrier, Ways,
+        executable::ExecutableSender,
+        file::FileSender,
         guard::SystemNames,
+        mailer::Mailer,
+        sap::SapSender,
+        transmitter::TransmitterSender,
         webhook::{Sender, WebhookOptions},
     },
 };
 
 pub use settings::Settings;
+
+/// Test deliveries at once.
+const TRIALS: usize = 8;
+/// Readers of events at once, over gRPC.
+const READERS: usize = 64;
 
 /// Starts the service.
 ///
@@ -50,18 +66,32 @@ pub use settings::Settings;
 /// A port is taken, the database cannot be reached or migrated, or a setting cannot work.
 pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
     lictor_runtime::install_crypto_provider();
-    let frame = Frame::bind(SOURCE, &settings.listen).await?;
-    let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
+    let mut frame = Frame::bind(SOURCE, &settings.listen).await?;
+    let seal = settings.destination_key.seal()?;
+    let verifier = settings.auth.verifier(clock.clone())?;
+    let gate = lictor_auth::gate(grpc::ACCESS, verifier.clone());
     let allow = Arc::new(settings.webhook_allow.clone());
     let webhooks = WebhookOptions {
         deadline: settings.webhook_deadline,
         allow: Arc::clone(&allow),
         extra_ca: settings.webhook_ca.clone(),
     };
-    let carrier = Carrier::new(Sender::new(webhooks, Arc::new(SystemNames))?, clock.clone());
+    let transmitters = TransmitterSender::new(&webhooks, Arc::new(SystemNames))?;
+    let sender = Sender::new(webhooks, Arc::new(SystemNames))?;
+    let mailer = Mailer::new(settings.ways.mail.clone())?;
+    let ways = Ways {
+        sap: SapSender::new(&sender),
+        executables: ExecutableSender::new(settings.ways.executables.clone(), settings.webhook_deadline),
+        transmitters,
+        mailer: mailer.clone(),
+        files: FileSender::new(settings.ways.files.clone()),
+    };
+    let carrier = Carrier::new(sender, ways, clock.clone());
     let feeds = remote_feeds(&settings, &clock)?;
 
     let db = settings.database.open(SCHEMA, MIGRATIONS, clock.now()).await?;
+
+    check_seal(&db, &seal).await?;
 
     let gaps: Gaps = feeds
         .iter()
@@ -70,12 +100,26 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
         .map(|source| (source, Arc::new(Notify::new())))
         .collect();
     let metrics = DispatcherMetrics::new(frame.metrics());
-    let (engine, handle) =
-        Engine::new(db.clone(), clock.clone(), options(&settings), carrier, metrics.clone(), gaps.clone());
+    let (engine, handle) = Engine::new(
+        db.clone(),
+        clock.clone(),
+        options(&settings, &seal),
+        carrier.clone(),
+        metrics.clone(),
+        gaps.clone(),
+    );
     let life = frame.lifecycle();
     life.spawn("engine", engine::run(engine, life.soft()));
     life.spawn("measuring", measuring::run(db.clone(), clock.clone(), metrics, life.soft()));
     take_in(&settings, &frame, feeds, &gaps, &db, &handle, &clock);
+    let post = report::post::Post {
+        db: db.clone(),
+        clock: clock.clone(),
+        mailer,
+        settings: settings.reports.clone(),
+        holder: random::hex(),
+    };
+    life.spawn("reports", report::post::run(post, life.soft()));
 
     let works = handle.clone();
     frame.readiness().add("deliveries", move || {
@@ -84,7 +128,23 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     });
     let closing = db.clone();
     life.on_stop(async move { closing.close().await });
-    let desk = grpc::Desk { db, clock, engine: handle, allow };
+    let bells = run_jobs(&settings, &frame, &db, &handle, &clock, &seal);
+    frame.pages(http::events::routes(db.clone(), gate.clone()));
+    let desk = grpc::Desk {
+        db,
+        clock,
+        engine: handle,
+        allow,
+        seal,
+        carrier,
+        trials: Arc::new(Semaphore::new(TRIALS)),
+        readers: Arc::new(Semaphore::new(READERS)),
+        replays: bells.replays,
+        deletions: bells.deletions,
+        stop: frame.lifecycle().soft(),
+        report_offset: settings.reports.offset,
+    };
+    frame.pages(pages::router(desk.clone(), verifier));
     let routes = grpc::routes(&desk);
     Ok(frame.serve(routes, gate))
 }
@@ -155,7 +215,49 @@ fn remote_feeds(settings: &Settings, clock: &SharedClock) -> Result<Vec<(String,
         .collect()
 }
 
-fn options(settings: &Settings) -> EngineOptions {
+/// With another destination key nothing could be signed and every secret would look damaged.
+async fn check_seal(db: &Database, seal: &Seal) -> Result<(), StartError> {
+    match store::destination::opens(db, seal).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StartError::settings(
+            "the destination key is not the one that the secrets in the database were sealed with; next: give the old one",
+        )),
+        Err(error) => Err(StartError::failed("the destinations cannot be read", error)),
+    }
+}
+
+/// Starts what runs beside the deliveries, and gives what the RPCs need of it.
+fn run_jobs(
+    settings: &Settings,
+    frame: &Frame,
+    db: &Database,
+    handle: &EngineHandle,
+    clock: &SharedClock,
+    seal: &Seal,
+) -> Bells {
+    let bells = Bells { replays: Arc::new(Notify::new()), deletions: Arc::new(Notify::new()) };
+    let jobs = jobs::Jobs {
+        db: db.clone(),
+        clock: clock.clone(),
+        engine: handle.clone(),
+        seal: seal.clone(),
+        keep: settings.keep_events,
+        replays: Arc::clone(&bells.replays),
+        deletions: Arc::clone(&bells.deletions),
+    };
+    let life = frame.lifecycle();
+    life.spawn("replays", jobs::replay(jobs.clone(), life.soft()));
+    life.spawn("retention", jobs::forget(jobs, life.soft()));
+    bells
+}
+
+/// How the RPCs wake the jobs.
+struct Bells {
+    replays: Arc<Notify>,
+    deletions: Arc<Notify>,
+}
+
+fn options(settings: &Settings, seal: &Seal) -> EngineOptions {
     EngineOptions {
         schedule: settings.schedule.clone(),
         give_up: settings.give_up,
@@ -165,5 +267,6 @@ fn options(settings: &Settings) -> EngineOptions {
         sweep_every: settings.sweep_every,
         // The rest of the grace is for writing results and giving leases back.
         drain: settings.listen.shutdown_grace.mul_f64(0.7),
+        seal: seal.clone(),
     }
 }

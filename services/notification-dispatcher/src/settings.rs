@@ -1,16 +1,28 @@
 //! Settings of the notification dispatcher.
 
-use std::time::Duration;
+mod key;
+mod ways;
+
+use std::{path::PathBuf, time::Duration};
 
 use lictor_auth::AuthSettings;
 use lictor_broker::Broker;
+use lictor_clock::duration;
 use lictor_runtime::{Field, ListenSettings, Reader};
 use lictor_storage::DatabaseSettings;
 
 use crate::{
-    domain::{allow::AllowList, destination::GiveUp, schedule::Schedule},
+    domain::{
+        allow::AllowList,
+        destination::GiveUp,
+        schedule::Schedule,
+        seal::{KEY_BYTES, Seal},
+    },
     events::producer::ProducerList,
 };
+
+pub use key::SealSource;
+pub use ways::{ReportSettings, WaySettings};
 
 const GRPC_PORT: u16 = 7080;
 const HTTP_PORT: u16 = 7081;
@@ -28,6 +40,23 @@ const PULL_EVERY: Field = Field::with_default(
     "LICTOR_PULL_EVERY",
     "15s",
     "how often each producer's feed is read when nothing seems to be missing, 100ms to 1d",
+);
+const DESTINATION_KEY: Field = Field::optional(
+    "destination_key",
+    "LICTOR_DESTINATION_KEY",
+    "64 hexadecimal digits with which secrets and credentials of destinations are sealed in the tables; keep a copy of it",
+)
+.secret();
+const DESTINATION_KEY_PATH: Field = Field::optional(
+    "destination_key_path",
+    "LICTOR_DESTINATION_KEY_PATH",
+    "file with the destination key instead; made on first start when it is missing",
+);
+const KEEP_EVENTS: Field = Field::with_default(
+    "keep_events",
+    "LICTOR_KEEP_EVENTS",
+    "90d",
+    "how long events, taken deliveries and their attempts are kept, 1d to 3650d; what no receiver took is kept anyway",
 );
 const WEBHOOK_ALLOW: Field = Field::with_default(
     "webhook_allow",
@@ -92,12 +121,20 @@ pub struct Settings {
     pub producers_ca: Option<String>,
     /// How often each feed is read.
     pub pull_every: Duration,
+    /// What the secrets of destinations are sealed with.
+    pub destination_key: SealSource,
+    /// How long events, taken deliveries and their attempts are kept.
+    pub keep_events: Duration,
     /// What webhooks may reach beyond the public internet.
     pub webhook_allow: AllowList,
     /// PEM text of further CAs of receivers.
     pub webhook_ca: Option<String>,
     /// Longest time of one call.
     pub webhook_deadline: Duration,
+    /// What the ways beside webhooks may do.
+    pub ways: WaySettings,
+    /// Which reports are made.
+    pub reports: ReportSettings,
     /// When failed deliveries are tried again.
     pub schedule: Schedule,
     /// When a destination is disabled.
@@ -121,6 +158,8 @@ impl Settings {
         let broker = Broker::read(reader);
         let mut schedule: Schedule = reader.parsed(&RETRY_WAITS);
         schedule.give_up_after = reader.duration(&RETRY_FOR);
+        let ways = WaySettings::read(reader);
+        let reports = ReportSettings::read(reader, &ways);
         Self {
             auth,
             database,
@@ -128,9 +167,13 @@ impl Settings {
             producers: reader.parsed(&PRODUCERS),
             producers_ca: reader.optional_file(&PRODUCERS_CA),
             pull_every: bounded(reader, &PULL_EVERY, Duration::from_millis(100), Duration::from_secs(86_400)),
+            destination_key: destination_key(reader),
+            keep_events: bounded(reader, &KEEP_EVENTS, duration::days(1), duration::days(3_650)),
             webhook_allow: reader.parsed(&WEBHOOK_ALLOW),
             webhook_ca: reader.optional_file(&WEBHOOK_CA),
             webhook_deadline: bounded(reader, &WEBHOOK_DEADLINE, Duration::from_millis(100), Duration::from_secs(60)),
+            ways,
+            reports,
             schedule,
             give_up: GiveUp { after: reader.duration(&DISABLE_AFTER), ..GiveUp::default() },
             in_flight_per_destination: count(reader, &IN_FLIGHT_PER_DESTINATION, 256),
@@ -141,7 +184,7 @@ impl Settings {
         }
     }
 
-    /// Defaults over a database, for `lictor up` and for tests; nobody is trusted yet and nothing comes in.
+    /// Defaults over a database, for tests; nobody is trusted yet, nothing comes in, and the destination key is no secret.
     pub fn embedded(listen: ListenSettings, database: DatabaseSettings) -> Self {
         Self {
             listen,
@@ -151,9 +194,13 @@ impl Settings {
             producers: ProducerList::default(),
             producers_ca: None,
             pull_every: Duration::from_secs(15),
+            destination_key: SealSource::Given(Seal::new([0; KEY_BYTES])),
+            keep_events: duration::days(90),
             webhook_allow: AllowList::default(),
             webhook_ca: None,
             webhook_deadline: Duration::from_secs(15),
+            ways: WaySettings::default(),
+            reports: ReportSettings::default(),
             schedule: Schedule::default(),
             give_up: GiveUp::default(),
             in_flight_per_destination: 16,
@@ -162,6 +209,21 @@ impl Settings {
             sweep_every: Duration::from_secs(1),
         }
     }
+}
+
+fn destination_key(reader: &mut Reader) -> SealSource {
+    let given = reader.optional_secret(&DESTINATION_KEY);
+    let file = reader.optional_path(&DESTINATION_KEY_PATH);
+    match (given, file) {
+        (Some(given), None) => match Seal::from_hex(given.expose()) {
+            Ok(seal) => return SealSource::Given(seal),
+            Err(error) => reader.mistake(&DESTINATION_KEY, format!("is wrong: {error}")),
+        },
+        (None, Some(path)) => return SealSource::File(path),
+        (Some(_), Some(_)) => reader.mistake(&DESTINATION_KEY, "and destination_key_path exclude each other"),
+        (None, None) => reader.mistake(&DESTINATION_KEY, "or destination_key_path is missing"),
+    }
+    SealSource::File(PathBuf::new())
 }
 
 fn bounded(reader: &mut Reader, field: &Field, least: Duration, most: Duration) -> Duration {

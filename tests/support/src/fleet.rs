@@ -259,6 +259,7 @@ impl Fleet {
             ]),
             Service::Notification => settings.extend([
                 ("LICTOR_WEBHOOK_ALLOW", "127.0.0.1/32".to_owned()),
+                ("LICTOR_DESTINATION_KEY", "43".repeat(32)),
                 (
                     "LICTOR_PRODUCERS",
                     [Service::Central, Service::Activation, Service::Update]

@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand};
 use lictor_api::notification::v1::delivery_service_client::DeliveryServiceClient;
 use lictor_api::notification::v1::destination_service_client::DestinationServiceClient;
+use lictor_api::notification::v1::transmission::Kind;
 use lictor_api::notification::v1::{
-    AddDestinationRequest, DeliveryState, Destination, DestinationState, DisableDestinationRequest,
-    EnableDestinationRequest, ListDeliveriesRequest, ListDestinationsRequest,
+    self as wire, AddDestinationRequest, DeliveryState, Destination, DestinationOptions, DestinationState, DisableDestinationRequest,
+    EnableDestinationRequest, ListDeliveriesRequest, ListDestinationsRequest, Transmission, WebhookTransmission,
 };
 use serde_json::{Value, json};
 
@@ -119,8 +120,9 @@ async fn destination(verb: DestinationVerbs, link: &Link, environment: &Environm
         DestinationVerbs::Add(verb) => {
             let request = AddDestinationRequest {
                 request_id: verb.request_id.named(environment)?,
-                url: verb.url,
-                types: verb.types,
+                transmission: Some(Transmission { kind: Some(Kind::Webhook(WebhookTransmission { url: verb.url })) }),
+                options: Some(DestinationOptions { types: verb.types, ..DestinationOptions::default() }),
+                ..AddDestinationRequest::default()
             };
             let answer = client.add_destination(request).await.map_err(|status| link.failed(status))?.into_inner();
             let destination = answer.destination.ok_or_else(|| link.incomplete())?;
@@ -229,6 +231,8 @@ fn delivery_state(state: i32) -> &'static str {
         DeliveryState::Leased => "leased",
         DeliveryState::Done => "done",
         DeliveryState::Parked => "parked",
+        DeliveryState::Collapsed => "collapsed",
+        DeliveryState::Collapsed => "collapsed",
     }
 }
 
@@ -240,12 +244,16 @@ fn destination_state(state: i32) -> &'static str {
     }
 }
 
+fn types(destination: &Destination) -> &[String] {
+    destination.options.as_ref().map_or(&[], |options| &options.types)
+}
+
 fn destination_object(destination: &Destination) -> Value {
     json!({
         "destination_id": destination.destination_id,
         "url": destination.url,
         "state": destination_state(destination.state),
-        "types": destination.types,
+        "types": types(destination),
         "created_at": show::time(destination.created_at.as_ref()),
         "backlog": destination.backlog,
         "note": destination.note,
@@ -260,7 +268,7 @@ fn destination_row(destination: &Destination) -> Vec<String> {
         destination.url.clone(),
         destination_state(destination.state).to_owned(),
         destination.backlog.to_string(),
-        if destination.types.is_empty() { "all".to_owned() } else { destination.types.join("\n") },
+        if types(destination).is_empty() { "all".to_owned() } else { types(destination).join("\n") },
         destination.note.clone(),
     ]
 }

@@ -209,7 +209,8 @@ async fn start_one(part: Part, around: &Surroundings<'_>, clock: &SharedClock) -
             let producers = [Part::Central, Part::Activation, Part::Update]
                 .map(|part| format!("{}={}", part.name(), around.url(part)))
                 .join(",");
-            let pairs = [("LICTOR_PRODUCERS", producers)];
+            let pairs =
+                [("LICTOR_PRODUCERS", producers), ("LICTOR_DESTINATION_KEY_PATH", around.path("destination.key"))];
             let mut settings = around.settings(part, &pairs, lictor_notification_dispatcher::Settings::read)?;
             (settings.auth, settings.broker, settings.listen.held) = (auth, Some(broker), held);
             lictor_notification_dispatcher::start(settings, clock).await

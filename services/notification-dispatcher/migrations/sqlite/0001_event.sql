@@ -21,8 +21,11 @@ CREATE TABLE event (
     -- the body that every destination gets, byte for byte
     body               BLOB NOT NULL,
     -- 0 while an earlier event of the same aggregate may still be missing, then 1
-    released           BIGINT NOT NULL
+    released           BIGINT NOT NULL,
+    -- 1, 2, 3 … in the order in which events were let go, for receivers that fetch; null while held back
+    position           BIGINT
 );
+CREATE UNIQUE INDEX event_position ON event (position) WHERE position IS NOT NULL;
 CREATE INDEX event_sequence ON event (source, sequence);
 CREATE INDEX event_subject ON event (subject, aggregate_sequence);
 CREATE INDEX event_held ON event (source, sequence) WHERE released = 0;
@@ -50,6 +53,10 @@ CREATE TABLE ledger (
     -- the highest position that was given to a delivery
     last_position        BIGINT NOT NULL,
     -- grows with every change of the destinations, so that each replica notices
-    destinations_version BIGINT NOT NULL
+    destinations_version BIGINT NOT NULL,
+    -- the highest position that was given to an event
+    last_event_position  BIGINT NOT NULL,
+    -- events up to this position may have been forgotten, because their time was over
+    gone_through         BIGINT NOT NULL
 );
-INSERT INTO ledger (id, last_position, destinations_version) VALUES (1, 0, 0);
+INSERT INTO ledger (id, last_position, destinations_version, last_event_position, gone_through) VALUES (1, 0, 0, 0, 0);

@@ -1,15 +1,21 @@
--- One event on its way to one destination. Due, leased, done or parked: nothing about it lives elsewhere.
+-- One event, or one record of it, on its way to one destination. Nothing about it lives elsewhere.
 CREATE TABLE delivery (
     -- dlv_…
     id               TEXT PRIMARY KEY,
     destination_id   TEXT NOT NULL REFERENCES destination (id),
     event_id         TEXT NOT NULL REFERENCES event (id),
+    -- 0 for the whole event, else which of its records
+    part             BIGINT NOT NULL,
     -- deliveries of one key reach a destination in the order of their positions
     order_key        TEXT NOT NULL,
     -- the order in which deliveries were made
     position         BIGINT NOT NULL,
-    -- due, leased, done or parked
-    state            TEXT NOT NULL CHECK (state IN ('due', 'leased', 'done', 'parked')),
+    -- due, leased, done, parked or collapsed
+    state            TEXT NOT NULL CHECK (state IN ('due', 'leased', 'done', 'parked', 'collapsed')),
+    -- 1 when a later one of its key makes it stale as long as it was not sent
+    collapses        BIGINT NOT NULL,
+    -- its own body; null for that of the event
+    body             BLOB,
     -- 1 when no earlier delivery of its key is open: only then may it be claimed
     head             BIGINT NOT NULL,
     -- when it may be tried next, microseconds UTC
@@ -24,12 +30,15 @@ CREATE TABLE delivery (
     lease_until      BIGINT,
     -- when it was made, microseconds UTC
     created_at       BIGINT NOT NULL,
-    UNIQUE (destination_id, event_id)
+    UNIQUE (destination_id, event_id, part)
 );
 CREATE INDEX delivery_claim ON delivery (destination_id, next_attempt_at, position) WHERE state = 'due' AND head = 1;
 CREATE INDEX delivery_open ON delivery (destination_id, order_key, position) WHERE state IN ('due', 'leased');
-CREATE INDEX delivery_lease ON delivery (lease_until) WHERE state = 'leased';
-CREATE INDEX delivery_oldest ON delivery (created_at) WHERE state IN ('due', 'leased');
+-- The second condition keeps statements about other things from an index that they would have to read as a whole.
+CREATE INDEX delivery_lease ON delivery (lease_until) WHERE state = 'leased' AND lease_until > 0;
+CREATE INDEX delivery_oldest ON delivery (created_at) WHERE state IN ('due', 'leased') AND created_at > 0;
+CREATE INDEX delivery_parked ON delivery (destination_id, position) WHERE state = 'parked';
+CREATE INDEX delivery_ended ON delivery (position) WHERE state IN ('done', 'collapsed');
 CREATE INDEX delivery_event ON delivery (event_id);
 CREATE INDEX delivery_position ON delivery (position);
 
@@ -50,3 +59,14 @@ CREATE TABLE attempt (
     answer      TEXT NOT NULL,
     PRIMARY KEY (delivery_id, number)
 );
+
+-- Events of which nobody can say yet whether a destination wants them: the license or order that they are about has not
+-- been heard of.
+CREATE TABLE undecided_event (
+    event_id       TEXT NOT NULL REFERENCES event (id),
+    destination_id TEXT NOT NULL REFERENCES destination (id),
+    -- id of that license or order
+    waits_for      TEXT NOT NULL,
+    PRIMARY KEY (event_id, destination_id)
+);
+CREATE INDEX undecided_event_waits ON undecided_event (waits_for);

@@ -8,6 +8,9 @@ use super::{event::Event, event_data};
 /// The content type of a body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
+/// The content type of a body that a template made.
+pub const MAPPED_TYPE: &str = "application/json";
+
 /// Renders the body of an event. The order of the keys is part of the bytes and does not matter to readers.
 pub fn body(event: &Event) -> Vec<u8> {
     let time = event.time.to_string();

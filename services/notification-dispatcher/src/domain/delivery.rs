@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! due ──claimed──> leased ──taken────> done
-//!  ^                 │ └────given up─> parked
+//!  ^ │               │ └────given up─> parked
+//!  │ └──overtaken──> collapsed
 //!  └──failed, or the lease ran out──┘
 //! ```
-//! `done` and `parked` are the ends; a replay makes a parked one due again.
+//! `done`, `parked` and `collapsed` are the ends; a replay makes each of them due again.
 
 use std::{fmt, str::FromStr};
 
@@ -20,6 +21,8 @@ pub enum DeliveryState {
     Done,
     /// Tried for as long as the schedule says; kept for replay.
     Parked,
+    /// A later record about the same license took its place before it was sent.
+    Collapsed,
 }
 
 /// A step that a delivery cannot take from where it stands.
@@ -37,7 +40,7 @@ pub struct UnknownState(String);
 
 impl DeliveryState {
     /// All states.
-    pub const ALL: [Self; 4] = [Self::Due, Self::Leased, Self::Done, Self::Parked];
+    pub const ALL: [Self; 5] = [Self::Due, Self::Leased, Self::Done, Self::Parked, Self::Collapsed];
 
     /// The word in tables and metrics.
     pub const fn name(self) -> &'static str {
@@ -46,6 +49,7 @@ impl DeliveryState {
             Self::Leased => "leased",
             Self::Done => "done",
             Self::Parked => "parked",
+            Self::Collapsed => "collapsed",
         }
     }
 
@@ -57,9 +61,9 @@ impl DeliveryState {
     /// The step to `to`, if it exists.
     pub const fn step(self, to: Self) -> Result<Self, InvalidTransition> {
         match (self, to) {
-            (Self::Due, Self::Leased)
+            (Self::Due, Self::Leased | Self::Collapsed)
             | (Self::Leased, Self::Due | Self::Done | Self::Parked)
-            | (Self::Parked, Self::Due) => Ok(to),
+            | (Self::Done | Self::Parked | Self::Collapsed, Self::Due) => Ok(to),
             (from, to) => Err(InvalidTransition { from, to }),
         }
     }
@@ -84,9 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn done_stays_done() {
-        for to in DeliveryState::ALL {
-            assert!(DeliveryState::Done.step(to).is_err(), "done -> {to}");
+    fn an_end_is_left_by_a_replay_only() {
+        use DeliveryState::{Collapsed, Done, Due, Parked};
+        for from in [Done, Parked, Collapsed] {
+            for to in DeliveryState::ALL {
+                assert_eq!(from.step(to).is_ok(), to == Due, "{from} -> {to}");
+            }
         }
     }
 
@@ -97,6 +104,5 @@ mod tests {
         assert!(Due.step(Parked).is_err());
         assert_eq!(Leased.step(Done), Ok(Done));
         assert_eq!(Leased.step(Parked), Ok(Parked));
-        assert_eq!(Parked.step(Due), Ok(Due), "a replay");
     }
 }

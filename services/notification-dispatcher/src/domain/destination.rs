@@ -1,14 +1,15 @@
 //! A receiver of notifications: what it wants, how it fares, when it is given up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use lictor_api::notification::v1::Transmission;
 use lictor_clock::Timestamp;
 use lictor_licensing::id::DestinationId;
 
 use super::{
-    filter::TypeFilter,
+    options::Options,
     outcome::{Attempt, AttemptResult},
-    target::Target,
+    schedule::Schedule,
 };
 
 /// Most bytes of a note or a reason.
@@ -19,10 +20,12 @@ pub const NOTE_BYTES: usize = 512;
 pub struct Destination {
     /// `dst_…`
     pub id: DestinationId,
-    /// Where it is.
-    pub target: Target,
-    /// Which events it wants.
-    pub filter: TypeFilter,
+    /// How it is reached, credentials included: never shown as it is.
+    pub transmission: Arc<Transmission>,
+    /// What it gets, and how it is treated.
+    pub options: Arc<Options>,
+    /// Grows with every change by an administrator.
+    pub revision: u64,
     /// Whether it gets anything.
     pub state: DestinationState,
     /// When it was added.
@@ -67,7 +70,7 @@ pub struct Health {
     pub failing_since: Option<Timestamp>,
     /// Failures without a success between them.
     pub failures: u32,
-    /// The receiver asked to be left alone until then.
+    /// Nothing is sent before this: the receiver asked for it, or the breaker is open.
     pub rests_until: Option<Timestamp>,
 }
 
@@ -86,8 +89,21 @@ impl Default for GiveUp {
     }
 }
 
-/// Failures in a row after which a destination gets one call at a time, until one is taken.
+/// Failures in a row that open the breaker: nothing is sent for a while, then one call at a time until one is taken.
 pub const PROBE_AFTER_FAILURES: u32 = 5;
+/// Longest time for which an open breaker keeps calls back.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How calls to a failing destination are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// All is well, or failures are few.
+    Closed,
+    /// Nothing is sent.
+    Open,
+    /// One call at a time.
+    HalfOpen,
+}
 
 /// What an attempt means for its destination as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +117,9 @@ pub enum Verdict {
 }
 
 impl Health {
-    /// Takes one attempt into account. `longest_rest` bounds what a receiver may ask for.
-    pub fn observe(&mut self, attempt: &Attempt, now: Timestamp, give_up: GiveUp, longest_rest: Duration) -> Verdict {
+    /// Takes one attempt into account. The schedule bounds what a receiver may ask for, and how long the breaker is open:
+    /// its shortest wait at first, twice as long after each call that fails, [`LONGEST_PAUSE`] at most.
+    pub fn observe(&mut self, attempt: &Attempt, now: Timestamp, give_up: GiveUp, schedule: &Schedule) -> Verdict {
         if attempt.result == AttemptResult::Taken {
             let recovered = self.failures >= PROBE_AFTER_FAILURES;
             *self = Self::default();
@@ -110,8 +127,16 @@ impl Health {
         }
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(attempt.at);
-        if let Some(rest) = attempt.asks_for_rest() {
-            self.rests_until = Some(now.saturating_add(rest.min(longest_rest)));
+        let asked = attempt.is_overload().then(|| {
+            attempt.retry_after.map_or(schedule.shortest(), |rest| rest.clamp(schedule.shortest(), schedule.longest()))
+        });
+        let open = self.failures.checked_sub(PROBE_AFTER_FAILURES).map(|beyond| {
+            let pause = schedule.shortest().saturating_mul(1 << beyond.min(16));
+            pause.min(LONGEST_PAUSE).min(schedule.longest())
+        });
+        if let Some(rest) = asked.max(open) {
+            let until = now.saturating_add(rest);
+            self.rests_until = Some(self.rests_until.map_or(until, |known| known.max(until)));
         }
         if attempt.result == AttemptResult::Gone {
             return Verdict::Disable("the receiver answered that it is gone (status 410)".to_owned());
@@ -131,7 +156,16 @@ impl Health {
         if self.failures >= PROBE_AFTER_FAILURES { limit.min(1) } else { limit }
     }
 
-    /// True while the receiver wants to be left alone.
+    /// The breaker at `now`.
+    pub fn breaker(&self, now: Timestamp) -> Breaker {
+        match (self.failures >= PROBE_AFTER_FAILURES, self.rests_at(now)) {
+            (false, _) => Breaker::Closed,
+            (true, true) => Breaker::Open,
+            (true, false) => Breaker::HalfOpen,
+        }
+    }
+
+    /// True while nothing may be sent: the receiver wants to be left alone, or the breaker is open.
     pub fn rests_at(&self, now: Timestamp) -> bool {
         self.rests_until.is_some_and(|until| until > now)
     }
@@ -143,6 +177,10 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
     const LONGEST: Duration = Duration::from_secs(28_800);
+
+    fn observe(health: &mut Health, attempt: &Attempt, now: Timestamp) -> Verdict {
+        health.observe(attempt, now, GiveUp::default(), &Schedule::default())
+    }
 
     fn attempt(at: Timestamp, status: u16, retry_after: Option<u64>) -> Attempt {
         Attempt {
@@ -157,7 +195,7 @@ mod tests {
 
     #[test]
     fn gone_disables_at_once() {
-        let verdict = Health::default().observe(&attempt(START, 410, None), START, GiveUp::default(), LONGEST);
+        let verdict = observe(&mut Health::default(), &attempt(START, 410, None), START);
         assert!(matches!(verdict, Verdict::Disable(_)));
     }
 
@@ -166,17 +204,17 @@ mod tests {
         let mut health = Health::default();
         let mut now = START;
         for _ in 0..20 {
-            let verdict = health.observe(&attempt(now, 500, None), now, GiveUp::default(), LONGEST);
+            let verdict = observe(&mut health, &attempt(now, 500, None), now);
             assert_eq!(verdict, Verdict::GoOn);
             now = now.saturating_add(lictor_clock::duration::hours(5));
         }
-        assert_eq!(health.observe(&attempt(now, 200, None), now, GiveUp::default(), LONGEST), Verdict::Recovered);
+        assert_eq!(observe(&mut health, &attempt(now, 200, None), now), Verdict::Recovered);
         assert_eq!(health, Health::default());
         for _ in 0..24 {
-            let _ = health.observe(&attempt(now, 500, None), now, GiveUp::default(), LONGEST);
+            let _ = observe(&mut health, &attempt(now, 500, None), now);
             now = now.saturating_add(lictor_clock::duration::hours(5));
         }
-        let verdict = health.observe(&attempt(now, 500, None), now, GiveUp::default(), LONGEST);
+        let verdict = observe(&mut health, &attempt(now, 500, None), now);
         assert!(matches!(verdict, Verdict::Disable(_)), "{verdict:?}");
     }
 
@@ -184,8 +222,8 @@ mod tests {
     fn few_failures_never_disable() {
         let mut health = Health::default();
         let late = START.saturating_add(lictor_clock::duration::days(30));
-        let _ = health.observe(&attempt(START, 500, None), START, GiveUp::default(), LONGEST);
-        assert_eq!(health.observe(&attempt(late, 500, None), late, GiveUp::default(), LONGEST), Verdict::GoOn);
+        let _ = observe(&mut health, &attempt(START, 500, None), START);
+        assert_eq!(observe(&mut health, &attempt(late, 500, None), late), Verdict::GoOn);
     }
 
     #[test]
@@ -206,8 +244,38 @@ mod tests {
         let mut health = Health::default();
         for _ in 0..PROBE_AFTER_FAILURES {
             assert_eq!(health.in_flight_limit(16), 16);
-            let _ = health.observe(&attempt(START, 500, None), START, GiveUp::default(), LONGEST);
+            let _ = observe(&mut health, &attempt(START, 500, None), START);
         }
         assert_eq!(health.in_flight_limit(16), 1);
+    }
+
+    #[test]
+    fn breaker_opens_longer_each_time_and_closes_with_the_first_success() {
+        let mut health = Health::default();
+        let mut now = START;
+        for _ in 1..PROBE_AFTER_FAILURES {
+            let _ = observe(&mut health, &attempt(now, 500, None), now);
+            assert_eq!(health.breaker(now), Breaker::Closed);
+        }
+        for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
+            let _ = observe(&mut health, &attempt(now, 500, None), now);
+            assert_eq!(health.breaker(now), Breaker::Open);
+            now = now.saturating_add(Duration::from_secs(pause - 1));
+            assert_eq!(health.breaker(now), Breaker::Open, "{pause}");
+            now = now.saturating_add(Duration::from_secs(1));
+            assert_eq!(health.breaker(now), Breaker::HalfOpen, "{pause}");
+        }
+        assert_eq!(observe(&mut health, &attempt(now, 204, None), now), Verdict::Recovered);
+        assert_eq!(health.breaker(now), Breaker::Closed);
+    }
+
+    #[test]
+    fn overload_without_a_time_slows_the_destination_too() {
+        for status in [429, 502, 503, 504] {
+            let mut health = Health::default();
+            let _ = observe(&mut health, &attempt(START, status, None), START);
+            assert!(health.rests_at(START.saturating_add(Duration::from_secs(4))), "{status}");
+            assert!(!health.rests_at(START.saturating_add(Duration::from_secs(5))), "{status}");
+        }
     }
 }

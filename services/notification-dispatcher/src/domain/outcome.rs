@@ -52,6 +52,8 @@ results! {
     Blocked = "blocked";
     /// What came back is not HTTP.
     Protocol = "protocol";
+    /// The operator's own program, folder or mail server could not take it.
+    Failed = "failed";
 }
 
 /// A text that names no result.
@@ -100,10 +102,9 @@ impl Attempt {
         }
     }
 
-    /// True when the whole destination should rest, not only this delivery: it says that it is overloaded and for how
-    /// long.
-    pub fn asks_for_rest(&self) -> Option<Duration> {
-        matches!(self.status, 429 | 502 | 503 | 504).then_some(self.retry_after).flatten()
+    /// True when the whole destination should rest, not only this delivery: it says that it is overloaded.
+    pub fn is_overload(&self) -> bool {
+        matches!(self.status, 429 | 502 | 503 | 504)
     }
 
     /// One phrase for people: what the last attempt said.

@@ -89,6 +89,12 @@ impl Schedule {
         wait.mul_f64(1.0 + share * place)
     }
 
+    /// The same schedule with other waits; they were checked before.
+    #[must_use]
+    pub fn with_spans(self, waits: Vec<Duration>) -> Self {
+        Self { waits, ..self }
+    }
+
     /// The same schedule with other waits.
     pub fn with_waits(self, text: &str) -> Result<Self, ScheduleError> {
         let waits = text

@@ -15,6 +15,7 @@ use crate::{
     store::{
         CONSUMER,
         event::{self, NewEvent, Quarantined, ReleasedEvent},
+        ledger,
     },
 };
 
@@ -55,9 +56,17 @@ pub(super) async fn take(
         }
         // A source without a reader can never fill a hole, so nothing is held back for it.
         let released = reached.get(event.source.as_str()).is_none_or(|reached| event.sequence <= *reached);
-        new.push(NewEvent { event: event.clone(), body: body.clone(), released });
+        new.push(NewEvent { event: event.clone(), body: body.clone(), released, position: None });
     }
     new.sort_by(|a, b| (&a.event.source, a.event.sequence).cmp(&(&b.event.source, b.event.sequence)));
+    let released = new.iter().filter(|new| new.released).count();
+    if released > 0 {
+        // A repeated event leaves its place empty: a cursor only needs the order.
+        let first = ledger::event_positions(tx, released).await?;
+        for (new, position) in new.iter_mut().filter(|new| new.released).zip(first..) {
+            new.position = Some(position);
+        }
+    }
     let fresh = event::insert(tx, &new, now).await?;
     taken.fresh = fresh.len();
     taken.repeated = events.len() - fresh.len();
@@ -71,7 +80,10 @@ pub(super) async fn take(
         if above || open_gaps.contains(*source) {
             let known = event::numbers_above(tx, source, through).await?;
             through = advance(through, &known);
-            taken.released.extend(event::release(tx, source, through).await?);
+            let freed = event::release(tx, source, through).await?;
+            let ids: Vec<_> = freed.iter().map(|event| event.id).collect();
+            event::place(tx, &ids).await?;
+            taken.released.extend(freed);
             if event::holds_back(tx, source).await? || known.last().is_some_and(|last| *last > through) {
                 taken.gaps.insert((*source).to_owned());
             }

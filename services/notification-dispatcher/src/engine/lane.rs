@@ -6,15 +6,35 @@ use std::sync::Arc;
 use lictor_clock::Timestamp;
 
 use crate::{
-    domain::destination::Destination,
-    store::destination::WithSecrets,
-    transmission::{Transmission, webhook::Webhook},
+    domain::{destination::Destination, modules::Level, pace::Pace, secret::HeldKey},
+    store::destination::WithKeys,
+    transmission::Transmission,
 };
+
+/// How many calls may run at once, out of the `usual` of a destination without a limit of its own.
+pub(super) fn limit(destination: &Destination, usual: usize) -> usize {
+    destination.health.in_flight_limit(destination.options.limits.in_flight.unwrap_or(usual))
+}
+
+/// Whether later deliveries may make earlier ones stale.
+pub(super) fn collapses(destination: &Destination) -> bool {
+    let activations = destination.options.modules.as_ref().and_then(|modules| modules.activations.as_ref());
+    activations.is_some_and(|activations| activations.level == Level::CurrentStatus)
+}
+
+/// Whether this program knows the way to it.
+pub(super) fn can_send(destination: &Destination) -> bool {
+    Transmission::read(&destination.transmission, None).is_ok()
+}
 
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) destination: Destination,
-    pub(super) transmission: Transmission,
+    /// Nothing when a newer version wrote it in words that this one does not know: what it gets is kept.
+    pub(super) transmission: Option<Arc<Transmission>>,
+    pub(super) keys: Arc<Vec<HeldKey>>,
+    /// Calls per second, when they are limited.
+    pub(super) pace: Option<Pace>,
     /// Calls that run now.
     pub(super) in_flight: usize,
     /// Whether there may be a head whose time has come.
@@ -26,11 +46,19 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(with: WithSecrets) -> Self {
-        let webhook = Webhook { target: with.destination.target.clone(), secrets: with.secrets };
+    pub(super) fn new(with: WithKeys) -> Self {
+        let transmission = match Transmission::read(&with.destination.transmission, None) {
+            Ok(transmission) => Some(Arc::new(transmission)),
+            Err(reason) => {
+                tracing::error!(destination = %with.destination.id, %reason, "the way to a destination is not known");
+                None
+            }
+        };
         Self {
+            pace: with.destination.options.limits.per_second.map(Pace::new),
             destination: with.destination,
-            transmission: Transmission::Webhook(Arc::new(webhook)),
+            transmission,
+            keys: Arc::new(with.keys),
             in_flight: 0,
             ready: true,
             next_due: None,
@@ -39,10 +67,26 @@ impl Lane {
     }
 
     /// Takes over what the table says now; what runs goes on.
-    pub(super) fn reload(&mut self, with: WithSecrets) {
+    pub(super) fn reload(&mut self, with: WithKeys) {
         let fresh = Self::new(with);
+        if self.pace.map(|pace| pace.per_second()) != fresh.pace.map(|pace| pace.per_second()) {
+            self.pace = fresh.pace;
+        }
         self.destination = fresh.destination;
         self.transmission = fresh.transmission;
+        self.keys = fresh.keys;
+    }
+
+    /// How many calls its pace lets begin now.
+    pub(super) fn paced(&self, now: Timestamp) -> usize {
+        self.pace.map_or(usize::MAX, |pace| pace.room(now))
+    }
+
+    /// Calls begin.
+    pub(super) fn spend(&mut self, calls: usize, now: Timestamp) {
+        if let Some(pace) = &mut self.pace {
+            pace.spend(calls, now);
+        }
     }
 
     /// Anything may have changed: what can be claimed has to be looked up.
@@ -52,28 +96,31 @@ impl Lane {
     }
 
     /// How many calls may begin now.
-    pub(super) fn room(&self, limit: usize, now: Timestamp) -> usize {
-        if !self.destination.state.is_enabled() || self.destination.health.rests_at(now) {
+    pub(super) fn room(&self, usual: usize, now: Timestamp) -> usize {
+        let closed = !self.destination.state.is_enabled() || self.transmission.is_none();
+        if closed || self.destination.health.rests_at(now) {
             return 0;
         }
-        self.destination.health.in_flight_limit(limit).saturating_sub(self.in_flight)
+        limit(&self.destination, usual).saturating_sub(self.in_flight).min(self.paced(now))
     }
 
     /// Whether a turn has something to claim for it.
-    pub(super) fn wants_turn(&self, limit: usize, now: Timestamp) -> bool {
-        (self.ready || self.next_due.is_some_and(|due| due <= now)) && self.room(limit, now) > 0
+    pub(super) fn wants_turn(&self, usual: usize, now: Timestamp) -> bool {
+        (self.ready || self.next_due.is_some_and(|due| due <= now)) && self.room(usual, now) > 0
     }
 
     /// When it may want a turn without anything else happening. One whose calls all run is woken by their ends.
-    pub(super) fn wakes_at(&self, limit: usize) -> Option<Timestamp> {
-        let full = self.in_flight >= self.destination.health.in_flight_limit(limit);
-        if full || !self.destination.state.is_enabled() {
+    pub(super) fn wakes_at(&self, usual: usize, now: Timestamp) -> Option<Timestamp> {
+        let full = self.in_flight >= limit(&self.destination, usual);
+        if full || !self.destination.state.is_enabled() || self.transmission.is_none() {
             return None;
         }
         let rest = self.destination.health.rests_until;
+        let slow = self.pace.filter(|pace| pace.room(now) == 0).map(|pace| pace.next(now));
+        let earliest = rest.max(slow);
         match (self.ready, self.next_due) {
-            (true, _) => rest,
-            (false, due) => due.map(|due| rest.map_or(due, |rest| rest.max(due))),
+            (true, _) => earliest,
+            (false, due) => due.map(|due| earliest.map_or(due, |earliest| earliest.max(due))),
         }
     }
 

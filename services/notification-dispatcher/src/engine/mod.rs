@@ -7,6 +7,7 @@
 mod call;
 mod intake;
 mod lane;
+pub(crate) mod making;
 mod run;
 mod settle;
 mod turn;
@@ -25,7 +26,7 @@ use lictor_storage::Database;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
-    domain::{destination::GiveUp, event::Event, schedule::Schedule},
+    domain::{destination::GiveUp, event::Event, schedule::Schedule, seal::Seal},
     metrics::DispatcherMetrics,
     store::event::Quarantined,
     transmission::Carrier,
@@ -55,6 +56,8 @@ pub struct EngineOptions {
     pub sweep_every: Duration,
     /// How long a stop waits for running calls.
     pub drain: Duration,
+    /// What opens the secrets of destinations.
+    pub seal: Seal,
 }
 
 /// Events that came in together, from one source.

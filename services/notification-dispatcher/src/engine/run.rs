@@ -1,6 +1,11 @@
 //! The loop around the turns: waits, gathers, takes a turn, starts the calls.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use lictor_clock::Timestamp;
 use lictor_storage::StorageError;
@@ -18,7 +23,11 @@ use super::{
     turn::{Done, State, Turn, Work},
 };
 use crate::{
-    domain::outcome::AttemptResult,
+    domain::{
+        cloud_event::{CONTENT_TYPE, MAPPED_TYPE},
+        outcome::AttemptResult,
+        record::message_id,
+    },
     random,
     store::{delivery, destination, ledger},
     transmission::Shipment,
@@ -143,7 +152,7 @@ impl Looping {
     fn wake_at(&self) -> Instant {
         let now = self.engine.clock.now();
         let limit = self.engine.options.in_flight_per_destination;
-        let due = self.state.lanes.values().filter_map(|lane| lane.wakes_at(limit)).min();
+        let due = self.state.lanes.values().filter_map(|lane| lane.wakes_at(limit, now)).min();
         let mut wake = self.next_sweep;
         // With all calls taken it is the end of one that wakes.
         let room = self.state.running.len() < self.engine.options.in_flight;
@@ -256,6 +265,11 @@ impl Looping {
                 lane.ready = true;
             }
         }
+        for (id, at) in done.later {
+            if let Some(lane) = self.state.lanes.get_mut(&id) {
+                lane.due_at(at);
+            }
+        }
         let sources = work.events.iter().map(|(event, _)| event.source.as_str());
         for source in sources.chain(work.quarantined.iter().map(|bad| bad.source.as_str())) {
             if !done.taken.gaps.contains(source) {
@@ -282,20 +296,26 @@ impl Looping {
             } else if lane.next_due.is_some_and(|due| due <= now) {
                 lane.unsure = true;
             }
+            lane.spend(claim.claimed.len(), now);
             for claimed in claim.claimed {
-                let Some((body, traceparent)) = done.bodies.get(&claimed.event_id).cloned() else {
-                    // A foreign key forbids it; the lease runs out and the log tells.
-                    tracing::error!(delivery = %claimed.id, "a delivery has no event");
+                let event = done.bodies.get(&claimed.event_id).cloned();
+                let (Some((body, traceparent)), Some(transmission)) = (event, lane.transmission.clone()) else {
+                    // A foreign key and the claim forbid it; the lease runs out and the log tells.
+                    tracing::error!(delivery = %claimed.id, "a delivery has no event or no way");
                     continue;
                 };
                 let number = claimed.attempts.saturating_add(1);
+                let mapped = lane.destination.options.template.is_some() && claimed.body.is_some();
                 let shipment = Shipment {
-                    event_id: claimed.event_id,
+                    event_id: message_id(&claimed.event_id.to_string(), claimed.part),
                     destination_id: claim.destination,
-                    transmission: lane.transmission.clone(),
-                    body,
+                    transmission,
+                    keys: Arc::clone(&lane.keys),
+                    body: claimed.body.unwrap_or(body),
+                    content_type: if mapped { MAPPED_TYPE } else { CONTENT_TYPE },
                     traceparent,
                     number,
+                    timeout: lane.destination.options.limits.timeout,
                 };
                 let abort = call::start(&self.engine.carrier, claimed.id, shipment, &self.finished_sender);
                 lane.in_flight += 1;
@@ -359,11 +379,11 @@ impl Looping {
                     lane.due_at(*at);
                 }
             }
-            for fresh in destination::all(db).await? {
-                if let Some(lane) = self.state.lanes.get_mut(&fresh.id)
+            for (id, health) in destination::health_of_all(db).await? {
+                if let Some(lane) = self.state.lanes.get_mut(&id)
                     && lane.in_flight == 0
                 {
-                    lane.destination.health = fresh.health;
+                    lane.destination.health = health;
                 }
             }
         }

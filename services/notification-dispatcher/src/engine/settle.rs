@@ -70,7 +70,8 @@ pub(super) fn judge(
             recovered: false,
             retry_at: None,
         });
-        let verdict = change.health.observe(attempt, now, options.give_up, options.schedule.longest());
+        let schedule = destination.options.limits.schedule(&options.schedule);
+        let verdict = change.health.observe(attempt, now, options.give_up, &schedule);
         let taken = attempt.result == AttemptResult::Taken;
         change.note = if taken { String::new() } else { note(attempt) };
         match verdict {
@@ -91,7 +92,7 @@ pub(super) fn judge(
                 retry_after: attempt.retry_after,
                 random: random(),
             };
-            match options.schedule.after(&failure) {
+            match schedule.after(&failure) {
                 // A destination that is gone keeps its backlog, whatever the schedule says.
                 Next::GiveUp if attempt.result != AttemptResult::Gone => (DeliveryState::Parked, now),
                 Next::GiveUp => (DeliveryState::Due, now),

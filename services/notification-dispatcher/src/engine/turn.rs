@@ -12,7 +12,8 @@ use super::{
     EngineOptions, Gaps,
     call::{Finished, Running},
     intake::{self, Taken},
-    lane::Lane,
+    lane::{self, Lane},
+    making,
     settle::{self, Results},
 };
 use crate::{
@@ -24,9 +25,9 @@ use crate::{
     random,
     store::{
         attempt,
-        delivery::{self, Claimed, Key, NewDelivery},
-        destination::{self, WithSecrets},
-        event::{self, Quarantined, ReleasedEvent},
+        delivery::{self, Claimed, Key},
+        destination::{self, WithKeys},
+        event::{self, Quarantined},
         ledger,
     },
 };
@@ -62,11 +63,13 @@ pub(super) struct Work {
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) version: i64,
-    pub(super) reloaded: Option<Vec<WithSecrets>>,
+    pub(super) reloaded: Option<Vec<WithKeys>>,
     pub(super) taken: Taken,
     pub(super) results: Results,
     /// Destinations that got something to claim in this turn.
     pub(super) stirred: HashSet<DestinationId>,
+    /// Destinations that collect, and when they send.
+    pub(super) later: Vec<(DestinationId, Timestamp)>,
     pub(super) claims: Vec<Claim>,
     pub(super) bodies: HashMap<EventId, (Bytes, Option<String>)>,
 }
@@ -99,7 +102,7 @@ impl Turn<'_> {
         // What other replicas saw of a failing destination counts too.
         let mut destinations: HashMap<DestinationId, Destination> =
             if self.state.version != Some(done.version) || self.work.finished.iter().any(failed) {
-                let all = destination::all_with_secrets(tx, self.now).await?;
+                let all = destination::all_with_keys(tx, self.now, &self.options.seal).await?;
                 let map = all.iter().map(|with| (with.destination.id, with.destination.clone())).collect();
                 done.reloaded = Some(all);
                 map
@@ -109,14 +112,14 @@ impl Turn<'_> {
 
         self.settle(tx, &mut done, &mut destinations).await?;
         let mut keys: Vec<Key> = done.results.freed.clone();
+        keys.sort();
+        keys.dedup();
+        delivery::promote(tx, &keys).await?;
         self.intake(tx, &mut done, &destinations, &mut keys).await?;
         if self.work.renew && !self.state.running.is_empty() {
             let held: Vec<DeliveryId> = self.state.running.keys().copied().collect();
             delivery::renew(tx, &held, &self.state.holder, self.now.saturating_add(self.options.lease)).await?;
         }
-        keys.sort();
-        keys.dedup();
-        delivery::promote(tx, &keys).await?;
         done.stirred.extend(keys.into_iter().map(|(destination, _)| destination));
         if !self.state.stopping {
             self.claim(tx, &mut done, &destinations).await?;
@@ -194,29 +197,9 @@ impl Turn<'_> {
         done.taken =
             intake::take(tx, &self.work.events, &self.work.quarantined, self.readers, &self.state.open_gaps, self.now)
                 .await?;
-        let mut wanted: Vec<(&ReleasedEvent, DestinationId)> = Vec::new();
-        for released in &done.taken.released {
-            for destination in destinations.values().filter(|destination| destination.filter.wants(&released.kind)) {
-                wanted.push((released, destination.id));
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let first = ledger::positions(tx, wanted.len()).await?;
-        let deliveries: Vec<NewDelivery> = wanted
-            .into_iter()
-            .zip(first..)
-            .map(|((released, destination_id), position)| NewDelivery {
-                id: DeliveryId::new(self.now, random::bytes()),
-                destination_id,
-                event_id: released.id,
-                order_key: released.order_key.clone(),
-                position,
-            })
-            .collect();
-        delivery::insert(tx, &deliveries, self.now).await?;
-        keys.extend(deliveries.into_iter().map(|delivery| (delivery.destination_id, delivery.order_key)));
+        let made = making::of_released(tx, &done.taken.released, destinations, self.now).await?;
+        keys.extend(made.keys);
+        done.later = made.later;
         for released in &done.taken.released {
             done.bodies.insert(released.id, (released.body.clone(), released.traceparent.clone()));
         }
@@ -256,12 +239,18 @@ impl Turn<'_> {
                 continue;
             }
             let busy = lane.map_or(0, |lane| lane.in_flight).saturating_sub(ended(&id));
-            let open = destination.state.is_enabled() && !destination.health.rests_at(self.now);
-            let limit = destination.health.in_flight_limit(self.options.in_flight_per_destination);
-            let asked = if open { limit.saturating_sub(busy).min(room_of_all) } else { 0 };
+            let open = destination.state.is_enabled()
+                && !destination.health.rests_at(self.now)
+                && lane.map_or_else(|| lane::can_send(destination), |lane| lane.transmission.is_some());
+            let limit = lane::limit(destination, self.options.in_flight_per_destination);
+            let paced = lane.map_or(1, |lane| lane.paced(self.now));
+            let asked = if open { limit.saturating_sub(busy).min(room_of_all).min(paced) } else { 0 };
             if asked == 0 {
                 done.stirred.insert(id);
                 continue;
+            }
+            if lane::collapses(destination) {
+                delivery::collapse(tx, id).await?;
             }
             let claimed = delivery::claim(tx, id, asked, &self.state.holder, self.now, self.options.lease).await?;
             room_of_all -= claimed.len();

@@ -1,17 +1,16 @@
 //! `DeliveryService`: what became of notifications.
 
-use lictor_api::{
-    convert::timestamp,
-    notification::v1::{
-        self as wire, ListDeliveriesRequest, ListDeliveriesResponse, delivery_service_server::DeliveryService,
-    },
+use lictor_api::notification::v1::{
+    self as wire, GetDeliveryRequest, GetDeliveryResponse, ListDeliveriesRequest, ListDeliveriesResponse,
+    delivery_service_server::DeliveryService,
 };
+use lictor_licensing::id::DeliveryId;
 use tonic::{Request, Response, Status};
 
-use super::{Desk, answer};
+use super::{Desk, answer, commanded::Refusal, shown};
 use crate::{
     domain::{delivery::DeliveryState, event::NAME_BYTES},
-    store::listing::{self, Listed, Search},
+    store::listing::{self, Search},
 };
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -27,7 +26,27 @@ impl DeliveryService for Deliveries {
     ) -> Result<Response<ListDeliveriesResponse>, Status> {
         let search = search(request.into_inner())?;
         let found = listing::deliveries(&self.0.db, &search).await.map_err(answer::storage)?;
-        Ok(Response::new(ListDeliveriesResponse { deliveries: found.into_iter().map(shown).collect() }))
+        Ok(Response::new(ListDeliveriesResponse { deliveries: found.into_iter().map(shown::delivery).collect() }))
+    }
+
+    async fn get_delivery(
+        &self,
+        request: Request<GetDeliveryRequest>,
+    ) -> Result<Response<GetDeliveryResponse>, Status> {
+        let id: DeliveryId =
+            request.into_inner().delivery_id.parse().map_err(|error| answer::invalid(error, "list the deliveries"))?;
+        let search = Search { delivery: Some(id), limit: 1, ..Search::default() };
+        let mut found = listing::deliveries(&self.0.db, &search).await.map_err(answer::storage)?;
+        let Some(found) = found.pop() else {
+            return Err(Refusal::NoDelivery.into());
+        };
+        let attempts = listing::attempts(&self.0.db, id).await.map_err(answer::storage)?;
+        let body = listing::body(&self.0.db, id).await.map_err(answer::storage)?;
+        Ok(Response::new(GetDeliveryResponse {
+            delivery: Some(shown::delivery(found)),
+            attempts: attempts.into_iter().map(shown::listed_attempt).collect(),
+            body,
+        }))
     }
 }
 
@@ -42,7 +61,13 @@ fn search(request: ListDeliveriesRequest) -> Result<Search, Status> {
         Ok(wire::DeliveryState::Leased) => Some(DeliveryState::Leased),
         Ok(wire::DeliveryState::Done) => Some(DeliveryState::Done),
         Ok(wire::DeliveryState::Parked) => Some(DeliveryState::Parked),
-        Err(_) => return Err(answer::invalid("this is no state of a delivery", "ask for due, leased, done or parked")),
+        Ok(wire::DeliveryState::Collapsed) => Some(DeliveryState::Collapsed),
+        Err(_) => {
+            return Err(answer::invalid(
+                "this is no state of a delivery",
+                "ask for due, leased, done, parked or collapsed",
+            ));
+        }
     };
     let event = Some(request.event).filter(|event| !event.is_empty());
     if event.as_ref().is_some_and(|event| event.len() > NAME_BYTES || event.contains('\0')) {
@@ -56,31 +81,5 @@ fn search(request: ListDeliveriesRequest) -> Result<Search, Status> {
         limit @ 1..=MAX_LIMIT => limit,
         _ => return Err(answer::invalid("at most 1000 deliveries are listed at once", "ask for fewer")),
     };
-    Ok(Search { destination, state, event, limit })
-}
-
-fn shown(listed: Listed) -> wire::Delivery {
-    let state = match listed.state {
-        DeliveryState::Due => wire::DeliveryState::Due,
-        DeliveryState::Leased => wire::DeliveryState::Leased,
-        DeliveryState::Done => wire::DeliveryState::Done,
-        DeliveryState::Parked => wire::DeliveryState::Parked,
-    };
-    wire::Delivery {
-        delivery_id: listed.id,
-        destination_id: listed.destination_id,
-        event_id: listed.event_id,
-        event_type: listed.event_type,
-        subject: listed.subject,
-        state: state.into(),
-        attempts: listed.attempts,
-        next_attempt_at: (listed.state == DeliveryState::Due).then(|| timestamp(listed.next_attempt_at)),
-        last_attempt: listed.last.map(|last| wire::Attempt {
-            at: Some(timestamp(last.at)),
-            status: last.status,
-            latency_ms: last.latency_ms,
-            result: last.result,
-            answer: last.answer,
-        }),
-    }
+    Ok(Search { destination, state, event, delivery: None, limit })
 }

@@ -1,47 +1,41 @@
 //! `DestinationService`: who gets notifications.
 
-use std::{collections::HashMap, str::FromStr};
+use std::sync::Arc;
 
 use lictor_api::{
     convert::timestamp,
     notification::v1::{
-        self as wire, AddDestinationRequest, AddDestinationResponse, DisableDestinationRequest,
-        DisableDestinationResponse, EnableDestinationRequest, EnableDestinationResponse, ListDestinationsRequest,
-        ListDestinationsResponse, destination_service_server::DestinationService,
+        self as wire, AddDestinationRequest, AddDestinationResponse, DeleteDestinationRequest,
+        DeleteDestinationResponse, DisableDestinationRequest, DisableDestinationResponse, EnableDestinationRequest,
+        EnableDestinationResponse, GetDestinationRequest, GetDestinationResponse, ListDestinationsRequest,
+        ListDestinationsResponse, RotateSecretRequest, RotateSecretResponse, TestDestinationRequest,
+        TestDestinationResponse, UpdateDestinationRequest, UpdateDestinationResponse,
+        destination_service_server::DestinationService,
     },
 };
-use lictor_clock::Timestamp;
-use lictor_licensing::{error::ErrorCode, id::DestinationId};
-use lictor_storage::{
-    StorageError,
-    command::{self, Begun, Command},
-    retry,
-};
-use prost::Message;
+use lictor_licensing::id::DestinationId;
+use lictor_storage::{StorageError, retry};
 use tonic::{Request, Response, Status};
 
-use super::{Desk, answer};
+use super::{
+    Desk, answer,
+    commanded::{Answer, Refusal, commanded},
+    shown::{attempt, shown},
+};
 use crate::{
     domain::{
         destination::{Destination, DestinationState, Health, NOTE_BYTES},
-        filter::TypeFilter,
-        secret::SigningSecret,
-        target::Target,
+        kind::Kind,
+        options::Options,
+        secret::{KEEP_OLD_AT_MOST, KEEP_OLD_FOR, KEYS, SigningKind},
     },
     events::own,
     random,
     store::{delivery, destination, ledger, measure},
+    transmission::{Transmission, way},
 };
 
 pub(super) struct Destinations(pub(super) Desk);
-
-/// What became of a command.
-enum Outcome<T> {
-    Done(T),
-    Reused,
-    Missing,
-    Full,
-}
 
 #[tonic::async_trait]
 impl DestinationService for Destinations {
@@ -50,67 +44,195 @@ impl DestinationService for Destinations {
         request: Request<AddDestinationRequest>,
     ) -> Result<Response<AddDestinationResponse>, Status> {
         let caller = lictor_auth::caller(&request)?.key();
-        let request = request.into_inner();
-        if !command::is_request_id(&request.request_id) {
-            return Err(answer::invalid(
-                "the request id is not 1 to 64 printable characters",
-                "make one at random and keep it for repetitions",
-            ));
-        }
-        let target = Target::new(&request.url, &self.0.allow)
-            .map_err(|error| answer::invalid(error, "give an https URL, or have the operator open the host"))?;
-        let filter = TypeFilter::new(request.types.iter().map(String::as_str))
-            .map_err(|error| answer::invalid(error, "name event types, or none for all"))?;
-        let now = self.0.clock.now();
+        let request = &request.into_inner();
+        let desk = &self.0;
+        let wanted = request.transmission.clone().unwrap_or_default();
+        self.check_way(&wanted)?;
+        let options = options(request.options.clone().unwrap_or_default())?;
+        let kind = signing_kind(request.signing)?;
+        let now = desk.clock.now();
         let new = Destination {
             id: DestinationId::new(now, random::bytes()),
-            target,
-            filter,
+            transmission: Arc::new(wanted),
+            options: Arc::new(options),
+            revision: 1,
             state: DestinationState::Enabled,
             created_at: now,
             note: String::new(),
             health: Health::default(),
         };
-        let secret = SigningSecret::new(random::bytes());
-        let body = request.encode_to_vec();
-        let added = retry(|| async {
-            let mut tx = self.0.db.begin().await?;
-            let command =
-                Command { caller: &caller, method: "AddDestination", request_id: &request.request_id, body: &body };
-            let open = match command::begin(&mut tx, &command, now).await? {
-                Begun::Replay(stored) => return Ok(Outcome::Done(stored)),
-                Begun::Conflict => return Ok(Outcome::Reused),
-                Begun::Fresh(open) => open,
-            };
+        let new = &new;
+        let signs = Kind::of(&new.transmission) == Some(Kind::Webhook);
+        if !signs && kind.is_some() {
+            return Err(answer::invalid("only webhooks are signed", "leave the kind of signature out"));
+        }
+        let key = &signs.then(|| kind.unwrap_or(SigningKind::Hmac).make(random::bytes()));
+        let answered = commanded(desk, &caller, "AddDestination", &request.request_id, request, |mut tx| async move {
             ledger::lock(&mut tx).await?;
             if destination::count(&mut tx).await? >= destination::DESTINATIONS as u64 {
-                return Ok(Outcome::Full);
+                return Ok((tx, Answer::Refused(Refusal::Full)));
             }
-            destination::insert(&mut tx, &new, &secret).await?;
+            destination::insert(&mut tx, new, &desk.seal).await?;
+            if let Some(key) = key {
+                destination::add_key(&mut tx, new.id, key, now, &desk.seal).await?;
+            }
             ledger::destinations_changed(&mut tx).await?;
-            let response = AddDestinationResponse { destination: Some(shown(&new, 0)), secret: secret.expose() };
-            let stored = response.encode_to_vec();
-            command::finish(&mut tx, open, &stored).await?;
-            tx.commit().await?;
-            Ok::<_, StorageError>(Outcome::Done(stored))
+            let keys = destination::keys(&mut tx, new.id, now, &desk.seal).await?;
+            Ok((
+                tx,
+                Answer::Done(AddDestinationResponse {
+                    destination: Some(shown(new, &keys, now)),
+                    secret: key.as_ref().map(|key| key.secret_text()).unwrap_or_default(),
+                    public_key: key.as_ref().map(|key| key.public_text()).unwrap_or_default(),
+                }),
+            ))
         })
-        .await
-        .map_err(answer::storage)?;
-        let stored = done(added)?;
-        self.0.engine.destinations_changed();
-        let response = AddDestinationResponse::decode(stored.as_slice())
-            .map_err(|error| answer::storage(StorageError::inconsistent("command.answer", error.to_string())))?;
-        Ok(Response::new(response))
+        .await?;
+        desk.engine.destinations_changed();
+        Ok(Response::new(answered))
     }
 
     async fn list_destinations(
         &self,
         _request: Request<ListDestinationsRequest>,
     ) -> Result<Response<ListDestinationsResponse>, Status> {
-        let all = destination::all(&self.0.db).await.map_err(answer::storage)?;
-        let backlog = measure::backlog(&self.0.db).await.map_err(answer::storage)?.per_destination;
-        let destinations = all.iter().map(|one| shown(one, open_of(&backlog, one.id))).collect();
+        let destinations = self.all().await?;
         Ok(Response::new(ListDestinationsResponse { destinations }))
+    }
+
+    async fn get_destination(
+        &self,
+        request: Request<GetDestinationRequest>,
+    ) -> Result<Response<GetDestinationResponse>, Status> {
+        let id = destination_id(&request.into_inner().destination_id)?;
+        Ok(Response::new(GetDestinationResponse { destination: Some(self.one(id).await?) }))
+    }
+
+    async fn update_destination(
+        &self,
+        request: Request<UpdateDestinationRequest>,
+    ) -> Result<Response<UpdateDestinationResponse>, Status> {
+        let caller = lictor_auth::caller(&request)?.key();
+        let request = &request.into_inner();
+        let desk = &self.0;
+        let id = destination_id(&request.destination_id)?;
+        let options = &request.options.clone().map(options).transpose()?;
+        let now = desk.clock.now();
+        let answered: Result<UpdateDestinationResponse, Status> =
+            commanded(desk, &caller, "UpdateDestination", &request.request_id, request, |mut tx| async move {
+                ledger::lock(&mut tx).await?;
+                let Some(mut found) = destination::find(&mut tx, id, &desk.seal).await? else {
+                    return Ok((tx, Answer::Refused(Refusal::Missing)));
+                };
+                if request.revision != 0 && request.revision != found.revision {
+                    return Ok((tx, Answer::Refused(Refusal::Changed)));
+                }
+                if let Some(mut wanted) = request.transmission.clone() {
+                    if Kind::of(&wanted) != Kind::of(&found.transmission) {
+                        return Ok((tx, Answer::Refused(Refusal::OtherKind)));
+                    }
+                    way::keep_credentials(&mut wanted, &found.transmission);
+                    if let Err(status) = self.check_way(&wanted) {
+                        return Ok((tx, Answer::Refused(Refusal::Told(Box::new(status)))));
+                    }
+                    found.transmission = Arc::new(wanted);
+                }
+                if let Some(options) = options {
+                    found.options = Arc::new(options.clone());
+                }
+                found.revision += 1;
+                destination::update(&mut tx, &found, &desk.seal).await?;
+                ledger::destinations_changed(&mut tx).await?;
+                let keys = destination::keys(&mut tx, id, now, &desk.seal).await?;
+                Ok((tx, Answer::Done(UpdateDestinationResponse { destination: Some(shown(&found, &keys, now)) })))
+            })
+            .await;
+        let answered = answered?;
+        desk.engine.destinations_changed();
+        Ok(Response::new(answered))
+    }
+
+    async fn delete_destination(
+        &self,
+        request: Request<DeleteDestinationRequest>,
+    ) -> Result<Response<DeleteDestinationResponse>, Status> {
+        let caller = lictor_auth::caller(&request)?.key();
+        let request = &request.into_inner();
+        let desk = &self.0;
+        let id = destination_id(&request.destination_id)?;
+        let answered =
+            commanded(desk, &caller, "DeleteDestination", &request.request_id, request, |mut tx| async move {
+                ledger::lock(&mut tx).await?;
+                if destination::find(&mut tx, id, &desk.seal).await?.is_none() {
+                    return Ok((tx, Answer::Refused(Refusal::Missing)));
+                }
+                if !request.with_backlog && delivery::any_open(&mut tx, id).await? {
+                    return Ok((tx, Answer::Refused(Refusal::Backlog)));
+                }
+                destination::delete(&mut tx, id).await?;
+                ledger::destinations_changed(&mut tx).await?;
+                Ok((tx, Answer::Done(DeleteDestinationResponse {})))
+            })
+            .await?;
+        desk.engine.destinations_changed();
+        desk.deletions.notify_one();
+        Ok(Response::new(answered))
+    }
+
+    async fn rotate_secret(
+        &self,
+        request: Request<RotateSecretRequest>,
+    ) -> Result<Response<RotateSecretResponse>, Status> {
+        let caller = lictor_auth::caller(&request)?.key();
+        let request = &request.into_inner();
+        let desk = &self.0;
+        let id = destination_id(&request.destination_id)?;
+        let kind = signing_kind(request.signing)?;
+        let keep = match &request.keep_old_for {
+            None => KEEP_OLD_FOR,
+            Some(span) => std::time::Duration::try_from(*span)
+                .ok()
+                .filter(|span| *span <= KEEP_OLD_AT_MOST)
+                .ok_or_else(|| answer::invalid("the old key may sign for 0 to 7 days", "give a time of at most 7d"))?,
+        };
+        let now = desk.clock.now();
+        let random = random::bytes();
+        let answered = commanded(desk, &caller, "RotateSecret", &request.request_id, request, |mut tx| async move {
+            ledger::lock(&mut tx).await?;
+            let Some(found) = destination::find(&mut tx, id, &desk.seal).await? else {
+                return Ok((tx, Answer::Refused(Refusal::Missing)));
+            };
+            if Kind::of(&found.transmission) != Some(Kind::Webhook) {
+                return Ok((tx, Answer::Refused(Refusal::NotSigned)));
+            }
+            let current = destination::keys(&mut tx, id, now, &desk.seal).await?;
+            let usual = current.first().map_or(SigningKind::Hmac, |held| held.key.kind());
+            let key = kind.unwrap_or(usual).make(random);
+            let until = now.saturating_add(keep);
+            destination::retire_keys(&mut tx, id, until, KEYS - 1).await?;
+            destination::add_key(&mut tx, id, &key, now, &desk.seal).await?;
+            ledger::destinations_changed(&mut tx).await?;
+            Ok((
+                tx,
+                Answer::Done(RotateSecretResponse {
+                    secret: key.secret_text(),
+                    public_key: key.public_text(),
+                    old_until: Some(timestamp(until)),
+                }),
+            ))
+        })
+        .await?;
+        desk.engine.destinations_changed();
+        Ok(Response::new(answered))
+    }
+
+    async fn test_destination(
+        &self,
+        request: Request<TestDestinationRequest>,
+    ) -> Result<Response<TestDestinationResponse>, Status> {
+        let id = destination_id(&request.into_inner().destination_id)?;
+        let (event_id, made) = super::trial::make(&self.0, id).await?;
+        Ok(Response::new(TestDestinationResponse { attempt: Some(attempt(1, &made)), event_id }))
     }
 
     async fn disable_destination(
@@ -120,22 +242,22 @@ impl DestinationService for Destinations {
         let request = request.into_inner();
         let id = destination_id(&request.destination_id)?;
         let reason = reason(&request.reason)?;
-        let now = self.0.clock.now();
-        let changed = retry(|| async {
-            let mut tx = self.0.db.begin().await?;
+        let (desk, now) = (&self.0, self.0.clock.now());
+        let found = retry(|| async {
+            let mut tx = desk.db.begin().await?;
             ledger::lock(&mut tx).await?;
             if destination::disable(&mut tx, id, &reason, now).await? {
                 own::destination_disabled(&mut tx, id, &reason, now).await?;
                 ledger::destinations_changed(&mut tx).await?;
             }
-            let found = destination::find(&mut tx, id).await?;
+            let found = destination::find(&mut tx, id, &desk.seal).await?.is_some();
             tx.commit().await?;
-            Ok::<_, StorageError>(found.map_or(Outcome::Missing, Outcome::Done))
+            Ok::<_, StorageError>(found)
         })
         .await
         .map_err(answer::storage)?;
-        let destination = self.changed(changed).await?;
-        Ok(Response::new(DisableDestinationResponse { destination: Some(destination) }))
+        let destination = Some(self.changed(id, found).await?);
+        Ok(Response::new(DisableDestinationResponse { destination }))
     }
 
     async fn enable_destination(
@@ -143,12 +265,12 @@ impl DestinationService for Destinations {
         request: Request<EnableDestinationRequest>,
     ) -> Result<Response<EnableDestinationResponse>, Status> {
         let id = destination_id(&request.into_inner().destination_id)?;
-        let now = self.0.clock.now();
-        let changed = retry(|| async {
-            let mut tx = self.0.db.begin().await?;
+        let (desk, now) = (&self.0, self.0.clock.now());
+        let found = retry(|| async {
+            let mut tx = desk.db.begin().await?;
             ledger::lock(&mut tx).await?;
-            let Some(found) = destination::find(&mut tx, id).await? else {
-                return Ok(Outcome::Missing);
+            let Some(found) = destination::find(&mut tx, id, &desk.seal).await? else {
+                return Ok(false);
             };
             if let DestinationState::Disabled { since } = found.state {
                 destination::enable(&mut tx, id).await?;
@@ -156,48 +278,76 @@ impl DestinationService for Destinations {
                 delivery::hurry(&mut tx, id, now).await?;
                 ledger::destinations_changed(&mut tx).await?;
             }
-            let found = destination::find(&mut tx, id).await?;
             tx.commit().await?;
-            Ok::<_, StorageError>(found.map_or(Outcome::Missing, Outcome::Done))
+            Ok::<_, StorageError>(true)
         })
         .await
         .map_err(answer::storage)?;
-        let destination = self.changed(changed).await?;
-        Ok(Response::new(EnableDestinationResponse { destination: Some(destination) }))
+        let destination = Some(self.changed(id, found).await?);
+        Ok(Response::new(EnableDestinationResponse { destination }))
     }
 }
 
 impl Destinations {
+    /// Whether the operator allows a way, and this program is set up for it.
+    fn check_way(&self, wanted: &wire::Transmission) -> Result<(), Status> {
+        let checked = Transmission::read(wanted, Some(&self.0.allow))
+            .map_err(|error| answer::invalid(error, "give an https URL, or have the operator open the place"))?;
+        self.0
+            .carrier
+            .accepts(&checked)
+            .map_err(|error| answer::invalid(error, "have the operator set it up, or choose another way"))
+    }
+
+    async fn all(&self) -> Result<Vec<wire::Destination>, Status> {
+        let (desk, now) = (&self.0, self.0.clock.now());
+        let read = async {
+            let mut tx = desk.db.begin().await?;
+            let all = destination::all_with_keys(&mut tx, now, &desk.seal).await?;
+            tx.rollback().await?;
+            Ok::<_, StorageError>((all, measure::backlog(&desk.db).await?))
+        };
+        let (all, backlog) = read.await.map_err(answer::storage)?;
+        let count = |of: &std::collections::HashMap<String, u64>, id: &str| of.get(id).copied().unwrap_or(0);
+        let shown = |with: destination::WithKeys| {
+            let mut one = shown(&with.destination, &with.keys, now);
+            one.backlog = count(&backlog.per_destination, &one.destination_id);
+            one.parked = count(&backlog.parked, &one.destination_id);
+            one
+        };
+        Ok(all.into_iter().map(shown).collect())
+    }
+
+    async fn one(&self, id: DestinationId) -> Result<wire::Destination, Status> {
+        let id = id.to_string();
+        self.all().await?.into_iter().find(|one| one.destination_id == id).ok_or_else(|| Refusal::Missing.into())
+    }
+
     /// Wakes the engine and shows the destination as it is now.
-    async fn changed(&self, outcome: Outcome<Destination>) -> Result<wire::Destination, Status> {
-        let destination = done(outcome)?;
-        self.0.engine.destinations_changed();
-        let backlog = measure::backlog(&self.0.db).await.map_err(answer::storage)?.per_destination;
-        Ok(shown(&destination, open_of(&backlog, destination.id)))
-    }
-}
-
-fn done<T>(outcome: Outcome<T>) -> Result<T, Status> {
-    match outcome {
-        Outcome::Done(done) => Ok(done),
-        Outcome::Reused => Err(answer::refuse(
-            ErrorCode::RequestIdReused,
-            "this request id was used for another request",
-            "make a new one",
-        )),
-        Outcome::Missing => {
-            Err(answer::refuse(ErrorCode::NotFound, "there is no destination with this id", "list the destinations"))
+    async fn changed(&self, id: DestinationId, found: bool) -> Result<wire::Destination, Status> {
+        if !found {
+            return Err(Refusal::Missing.into());
         }
-        Outcome::Full => Err(answer::refuse(
-            ErrorCode::LimitExceeded,
-            format!("there are {} destinations already", destination::DESTINATIONS),
-            "let one receiver pass notifications on",
-        )),
+        self.0.engine.destinations_changed();
+        self.one(id).await
     }
 }
 
-fn destination_id(text: &str) -> Result<DestinationId, Status> {
-    DestinationId::from_str(text).map_err(|error| answer::invalid(error, "list the destinations"))
+fn options(wanted: wire::DestinationOptions) -> Result<Options, Status> {
+    Options::try_from(wanted).map_err(|error| answer::invalid(error, "see lictor notify destination add --help"))
+}
+
+fn signing_kind(kind: i32) -> Result<Option<SigningKind>, Status> {
+    match wire::SigningKind::try_from(kind) {
+        Ok(wire::SigningKind::Unspecified) => Ok(None),
+        Ok(wire::SigningKind::Hmac) => Ok(Some(SigningKind::Hmac)),
+        Ok(wire::SigningKind::Ed25519) => Ok(Some(SigningKind::Ed25519)),
+        Err(_) => Err(answer::invalid("this is no kind of signature", "choose hmac or ed25519")),
+    }
+}
+
+pub(super) fn destination_id(text: &str) -> Result<DestinationId, Status> {
+    text.parse().map_err(|error| answer::invalid(error, "list the destinations"))
 }
 
 fn reason(text: &str) -> Result<String, Status> {
@@ -206,25 +356,4 @@ fn reason(text: &str) -> Result<String, Status> {
     }
     let text = if text.is_empty() { "disabled by an administrator" } else { text };
     Ok(text.to_owned())
-}
-
-fn open_of(backlog: &HashMap<String, u64>, id: DestinationId) -> u64 {
-    backlog.get(&id.to_string()).copied().unwrap_or(0)
-}
-
-fn shown(destination: &Destination, backlog: u64) -> wire::Destination {
-    let state = match destination.state {
-        DestinationState::Enabled => wire::DestinationState::Enabled,
-        DestinationState::Disabled { .. } => wire::DestinationState::Disabled,
-    };
-    let created_at: Timestamp = destination.created_at;
-    wire::Destination {
-        destination_id: destination.id.to_string(),
-        url: destination.target.to_string(),
-        state: state.into(),
-        types: destination.filter.patterns(),
-        created_at: Some(timestamp(created_at)),
-        backlog,
-        note: destination.note.clone(),
-    }
 }

@@ -3,7 +3,10 @@
 //! Of the open deliveries of one destination and order key only the earliest is a *head*, and only heads are claimed:
 //! that is the whole of the ordering, and it costs one indexed update per finished delivery.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use lictor_clock::Timestamp;
 use lictor_licensing::id::{DeliveryId, DestinationId, EventId};
@@ -11,6 +14,8 @@ use lictor_storage::{
     Database, StorageError, Tx,
     sqlx::{self, AssertSqlSafe, Row, any::AnyRow},
 };
+
+use prost::bytes::Bytes;
 
 use super::{event::event_id, rows};
 use crate::domain::delivery::DeliveryState;
@@ -24,10 +29,18 @@ pub struct NewDelivery {
     pub destination_id: DestinationId,
     /// What it carries.
     pub event_id: EventId,
+    /// Which record of it; 0 for the whole.
+    pub part: u32,
     /// What orders it.
     pub order_key: String,
     /// Its place in that order.
     pub position: i64,
+    /// Whether a later one of its key makes it stale.
+    pub collapses: bool,
+    /// Its own body; nothing for that of the event.
+    pub body: Option<Bytes>,
+    /// When it may leave.
+    pub leaves_at: Timestamp,
 }
 
 /// A delivery under this program's lease.
@@ -37,6 +50,10 @@ pub struct Claimed {
     pub id: DeliveryId,
     /// What it carries.
     pub event_id: EventId,
+    /// Which record of it; 0 for the whole.
+    pub part: u32,
+    /// Its own body; nothing for that of the event.
+    pub body: Option<Bytes>,
     /// What orders it.
     pub order_key: String,
     /// Attempts before this one.
@@ -64,43 +81,79 @@ pub struct Settled {
 /// Destination and order key.
 pub type Key = (DestinationId, String);
 
-/// Makes deliveries; [`promote`] their keys afterwards.
+/// Makes deliveries; the first one of a key that has none open is its head at once.
 pub async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<(), StorageError> {
+    let mut keys: Vec<Key> = deliveries.iter().map(|new| (new.destination_id, new.order_key.clone())).collect();
+    keys.sort();
+    keys.dedup();
+    let mut taken = with_open(tx, &keys).await?;
     for piece in rows::pieces(deliveries) {
         let text = format!(
-            "INSERT INTO delivery (id, destination_id, event_id, order_key, position, state, head, next_attempt_at, \
-             attempts, created_at) VALUES {} ON CONFLICT (destination_id, event_id) DO NOTHING",
-            rows::values(piece.len(), 10, 1)
+            "INSERT INTO delivery (id, destination_id, event_id, part, order_key, position, state, head, \
+             next_attempt_at, attempts, created_at, collapses, body) VALUES {} \
+             ON CONFLICT (destination_id, event_id, part) DO NOTHING",
+            rows::values(piece.len(), 13, 1)
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for new in piece {
+            let head = taken.insert((new.destination_id, new.order_key.clone()));
             query = query
                 .bind(new.id.to_string())
                 .bind(new.destination_id.to_string())
                 .bind(new.event_id.to_string())
+                .bind(i64::from(new.part))
                 .bind(new.order_key.clone())
                 .bind(new.position)
                 .bind(DeliveryState::Due.name())
+                .bind(i64::from(head))
+                .bind(new.leaves_at.as_micros())
                 .bind(0_i64)
                 .bind(now.as_micros())
-                .bind(0_i64)
-                .bind(now.as_micros());
+                .bind(i64::from(new.collapses))
+                .bind(new.body.as_ref().map(|body| body.to_vec()));
         }
-        query.execute(tx.conn()).await?;
+        let made = query.execute(tx.conn()).await?.rows_affected();
+        if made < piece.len() as u64 {
+            // One that was there already may have been meant as a head; its followers would wait for ever.
+            let keys: Vec<Key> = piece.iter().map(|new| (new.destination_id, new.order_key.clone())).collect();
+            promote(tx, &keys).await?;
+        }
     }
     Ok(())
 }
 
+/// Which of these keys have an open delivery.
+async fn with_open(tx: &mut Tx, keys: &[Key]) -> Result<HashSet<Key>, StorageError> {
+    let mut found = HashSet::new();
+    for piece in rows::pieces(keys) {
+        let text = format!(
+            "WITH k (destination_id, order_key) AS (VALUES {}) SELECT destination_id, order_key FROM k \
+             WHERE EXISTS (SELECT 1 FROM delivery AS o WHERE o.destination_id = k.destination_id \
+                           AND o.order_key = k.order_key AND o.state IN ('due', 'leased'))",
+            rows::values(piece.len(), 2, 1)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for (destination, key) in piece {
+            query = query.bind(destination.to_string()).bind(key.clone());
+        }
+        for row in query.fetch_all(tx.conn()).await? {
+            found.insert((destination_id(&row)?, row.try_get("order_key")?));
+        }
+    }
+    Ok(found)
+}
+
 /// Makes the earliest open delivery of each key its head.
+///
+/// The sum with nothing, and the text with nothing, keep the planner from indexes that would be read from their
+/// beginning: without statistics they look as good as the index of open deliveries and the primary key.
 pub async fn promote(tx: &mut Tx, keys: &[Key]) -> Result<(), StorageError> {
     for piece in rows::pieces(keys) {
-        // The condition on both open states stands there for the partial index.
         let text = format!(
-            "WITH k (destination_id, order_key) AS (VALUES {}) UPDATE delivery SET head = 1 FROM k \
-             WHERE delivery.destination_id = k.destination_id AND delivery.order_key = k.order_key \
-             AND delivery.state IN ('due', 'leased') AND delivery.state = 'due' AND delivery.head = 0 \
-             AND delivery.position = (SELECT MIN(o.position) FROM delivery AS o WHERE o.destination_id = k.destination_id \
-                                      AND o.order_key = k.order_key AND o.state IN ('due', 'leased'))",
+            "WITH k (destination_id, order_key) AS (VALUES {}) UPDATE delivery SET head = 1 WHERE id IN \
+             (SELECT (SELECT o.id FROM delivery AS o WHERE o.destination_id = k.destination_id \
+                      AND o.order_key = k.order_key AND o.state IN ('due', 'leased') ORDER BY o.position + 0 LIMIT 1) \
+              FROM k) AND head + 0 = 0 AND state || '' = 'due'",
             rows::values(piece.len(), 2, 1)
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
@@ -110,6 +163,25 @@ pub async fn promote(tx: &mut Tx, keys: &[Key]) -> Result<(), StorageError> {
         query.execute(tx.conn()).await?;
     }
     Ok(())
+}
+
+/// Lets go of what a later record about the same license made stale before it was sent, and lets the next of each key
+/// be claimed. Wherever a delivery comes back from (a failure, a crash, a stop), it passes here before it is sent again.
+pub async fn collapse(tx: &mut Tx, destination: DestinationId) -> Result<(), StorageError> {
+    let keys: Vec<Key> = sqlx::query(
+        "UPDATE delivery SET state = 'collapsed', head = 0 WHERE destination_id = $1 AND state IN ('due', 'leased') \
+         AND state = 'due' AND collapses = 1 AND EXISTS (SELECT 1 FROM delivery AS later \
+         WHERE later.destination_id = delivery.destination_id AND later.order_key = delivery.order_key \
+         AND later.state IN ('due', 'leased') AND later.collapses = 1 AND later.position > delivery.position) \
+         RETURNING destination_id, order_key",
+    )
+    .bind(destination.to_string())
+    .fetch_all(tx.conn())
+    .await?
+    .iter()
+    .map(|row| Ok::<_, StorageError>((destination_id(row)?, row.try_get("order_key")?)))
+    .collect::<Result<_, _>>()?;
+    promote(tx, &keys).await
 }
 
 /// Leases up to `limit` heads of a destination whose time has come, earliest first.
@@ -125,7 +197,7 @@ pub async fn claim(
         "UPDATE delivery SET state = 'leased', lease_holder = $1, lease_until = $2 WHERE id IN \
          (SELECT id FROM delivery WHERE destination_id = $3 AND state = 'due' AND head = 1 AND next_attempt_at <= $4 \
           ORDER BY next_attempt_at, position LIMIT $5) \
-         RETURNING id, event_id, order_key, attempts, first_attempt_at, next_attempt_at, position",
+         RETURNING id, event_id, part, body, order_key, attempts, first_attempt_at, next_attempt_at, position",
     )
     .bind(holder)
     .bind(now.saturating_add(lease).as_micros())
@@ -142,7 +214,7 @@ pub async fn claim(
 }
 
 /// Writes what attempts came to. A delivery that someone else has leased meanwhile is left to them, except that one that
-/// was taken is done whoever holds it.
+/// was taken is done whoever holds it. As for [`promote`], only the primary key shall be of use.
 pub async fn settle(tx: &mut Tx, settled: &[Settled], holder: &str) -> Result<(), StorageError> {
     for piece in rows::pieces(settled) {
         let text = format!(
@@ -150,8 +222,8 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled], holder: &str) -> Result<()
              state = v.state, next_attempt_at = v.next_attempt_at, attempts = v.attempts, \
              first_attempt_at = COALESCE(delivery.first_attempt_at, v.first_attempt_at), \
              head = CASE WHEN v.state = 'due' THEN 1 ELSE 0 END, lease_holder = NULL, lease_until = NULL \
-             FROM v WHERE delivery.id = v.id AND ((v.state = 'done' AND delivery.state IN ('due', 'leased')) \
-             OR (delivery.state = 'leased' AND delivery.lease_holder = $1))",
+             FROM v WHERE delivery.id = v.id AND ((v.state = 'done' AND delivery.state || '' IN ('due', 'leased')) \
+             OR (delivery.state || '' = 'leased' AND delivery.lease_holder = $1))",
             rows::values(piece.len(), 5, 2)
         );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(holder.to_owned());
@@ -172,7 +244,7 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled], holder: &str) -> Result<()
 pub async fn renew(tx: &mut Tx, ids: &[DeliveryId], holder: &str, until: Timestamp) -> Result<(), StorageError> {
     for piece in rows::pieces(ids) {
         let text = format!(
-            "UPDATE delivery SET lease_until = $1 WHERE lease_holder = $2 AND state = 'leased' AND id IN {}",
+            "UPDATE delivery SET lease_until = $1 WHERE lease_holder = $2 AND state || '' = 'leased' AND id IN {}",
             rows::list(piece.len(), 3)
         );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(until.as_micros()).bind(holder.to_owned());
@@ -187,7 +259,7 @@ pub async fn renew(tx: &mut Tx, ids: &[DeliveryId], holder: &str, until: Timesta
 /// Leases that ran out: a program died, or lost sight of a claim. At most 1,000.
 pub async fn run_out(db: &Database, now: Timestamp) -> Result<Vec<(DeliveryId, DestinationId)>, StorageError> {
     sqlx::query(
-        "SELECT id, destination_id FROM delivery WHERE state = 'leased' AND lease_until <= $1 \
+        "SELECT id, destination_id FROM delivery WHERE state = 'leased' AND lease_until > 0 AND lease_until <= $1 \
          ORDER BY lease_until LIMIT 1000",
     )
     .bind(now.as_micros())
@@ -203,7 +275,7 @@ pub async fn take_back(tx: &mut Tx, ids: &[DeliveryId], now: Timestamp) -> Resul
     for piece in rows::pieces(ids) {
         let text = format!(
             "UPDATE delivery SET state = 'due', lease_holder = NULL, lease_until = NULL \
-             WHERE state = 'leased' AND lease_until <= $1 AND id IN {}",
+             WHERE state || '' = 'leased' AND lease_until <= $1 AND id IN {}",
             rows::list(piece.len(), 2)
         );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(now.as_micros());
@@ -220,7 +292,7 @@ pub async fn give_back(tx: &mut Tx, ids: &[DeliveryId], holder: &str) -> Result<
     for piece in rows::pieces(ids) {
         let text = format!(
             "UPDATE delivery SET state = 'due', lease_holder = NULL, lease_until = NULL \
-             WHERE state = 'leased' AND lease_holder = $1 AND id IN {}",
+             WHERE state || '' = 'leased' AND lease_holder = $1 AND id IN {}",
             rows::list(piece.len(), 2)
         );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(holder.to_owned());
@@ -282,6 +354,30 @@ pub async fn hurry(tx: &mut Tx, destination: DestinationId, now: Timestamp) -> R
     Ok(())
 }
 
+/// True while deliveries wait for a destination.
+pub async fn any_open(tx: &mut Tx, destination: DestinationId) -> Result<bool, StorageError> {
+    let row = sqlx::query("SELECT 1 FROM delivery WHERE destination_id = $1 AND state IN ('due', 'leased') LIMIT 1")
+        .bind(destination.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Whose a delivery is, and where it stands.
+pub async fn place(tx: &mut Tx, id: DeliveryId) -> Result<Option<(DestinationId, DeliveryState)>, StorageError> {
+    let row = sqlx::query("SELECT destination_id, state FROM delivery WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    row.as_ref()
+        .map(|row| {
+            let state: String = row.try_get("state")?;
+            let state = state.parse().map_err(|_| StorageError::inconsistent("delivery.state", state))?;
+            Ok((destination_id(row)?, state))
+        })
+        .transpose()
+}
+
 /// Moves the beginning of every open delivery's time by how long its destination was disabled.
 pub async fn stand_still(tx: &mut Tx, destination: DestinationId, for_time: Duration) -> Result<(), StorageError> {
     sqlx::query(
@@ -301,12 +397,19 @@ fn claimed_row(row: &AnyRow) -> Result<Claimed, StorageError> {
     Ok(Claimed {
         id: delivery_id(row)?,
         event_id: event_id(row, "event_id")?,
+        part: part(row)?,
+        body: row.try_get::<Option<Vec<u8>>, _>("body")?.map(Bytes::from),
         order_key: row.try_get("order_key")?,
         attempts: u32::try_from(attempts)
             .map_err(|_| StorageError::inconsistent("delivery.attempts", attempts.to_string()))?,
         first_attempt_at: first.map(Timestamp::from_micros),
         due: (row.try_get("next_attempt_at")?, row.try_get("position")?),
     })
+}
+
+pub(super) fn part(row: &AnyRow) -> Result<u32, StorageError> {
+    let part: i64 = row.try_get("part")?;
+    u32::try_from(part).map_err(|_| StorageError::inconsistent("delivery.part", part.to_string()))
 }
 
 pub(super) fn delivery_id(row: &AnyRow) -> Result<DeliveryId, StorageError> {

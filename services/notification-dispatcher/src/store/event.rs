@@ -27,6 +27,8 @@ pub struct NewEvent {
     pub body: Bytes,
     /// Whether its deliveries may be made now.
     pub released: bool,
+    /// Its place for receivers that fetch, when it is released.
+    pub position: Option<i64>,
 }
 
 /// What deliveries are made of.
@@ -61,14 +63,35 @@ pub struct Quarantined {
     pub payload: Vec<u8>,
 }
 
+/// Gives events that were held back and are released now their positions, in their order. Needs the ledger's lock.
+pub async fn place(tx: &mut Tx, ids: &[EventId]) -> Result<(), StorageError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let first = super::ledger::event_positions(tx, ids.len()).await?;
+    let placed: Vec<(EventId, i64)> = ids.iter().copied().zip(first..).collect();
+    for piece in rows::pieces(&placed) {
+        let text = format!(
+            "WITH v (id, position) AS (VALUES {}) UPDATE event SET position = v.position FROM v WHERE event.id = v.id",
+            rows::values(piece.len(), 2, 1)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for (id, position) in piece {
+            query = query.bind(id.to_string()).bind(*position);
+        }
+        query.execute(tx.conn()).await?;
+    }
+    Ok(())
+}
+
 /// Inserts what is new and tells the ids of that.
 pub async fn insert(tx: &mut Tx, events: &[NewEvent], now: Timestamp) -> Result<HashSet<EventId>, StorageError> {
     let mut fresh = HashSet::new();
     for piece in rows::pieces(events) {
         let text = format!(
             "INSERT INTO event (id, type, source, sequence, subject, aggregate_sequence, occurred_at, taken_at, \
-             traceparent, body, released) VALUES {} ON CONFLICT (id) DO NOTHING RETURNING id",
-            rows::values(piece.len(), 11, 1)
+             traceparent, body, released, position) VALUES {} ON CONFLICT (id) DO NOTHING RETURNING id",
+            rows::values(piece.len(), 12, 1)
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for new in piece {
@@ -84,7 +107,8 @@ pub async fn insert(tx: &mut Tx, events: &[NewEvent], now: Timestamp) -> Result<
                 .bind(now.as_micros())
                 .bind(event.traceparent.clone())
                 .bind(new.body.to_vec())
-                .bind(i64::from(new.released));
+                .bind(i64::from(new.released))
+                .bind(new.position);
         }
         for row in query.fetch_all(tx.conn()).await? {
             fresh.insert(event_id(&row, "id")?);

@@ -23,6 +23,19 @@ pub async fn positions(tx: &mut Tx, count: usize) -> Result<i64, StorageError> {
     Ok(last - count + 1)
 }
 
+/// Gives `count` positions to events and tells the first. Needs the lock.
+pub async fn event_positions(tx: &mut Tx, count: usize) -> Result<i64, StorageError> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let row = sqlx::query(
+        "UPDATE ledger SET last_event_position = last_event_position + $1 WHERE id = 1 RETURNING last_event_position",
+    )
+    .bind(count)
+    .fetch_one(tx.conn())
+    .await?;
+    let last: i64 = row.try_get(0)?;
+    Ok(last - count + 1)
+}
+
 /// The version of the destinations, without the lock.
 pub async fn destinations_version(db: &Database) -> Result<i64, StorageError> {
     let row = sqlx::query("SELECT destinations_version FROM ledger WHERE id = 1").fetch_one(db.pool()).await?;

@@ -1,7 +1,7 @@
 //! Deliveries as people ask for them.
 
 use lictor_clock::Timestamp;
-use lictor_licensing::id::DestinationId;
+use lictor_licensing::id::{DeliveryId, DestinationId};
 use lictor_storage::{
     Database, StorageError,
     sqlx::{self, AssertSqlSafe, Row, any::AnyRow},
@@ -18,6 +18,8 @@ pub struct Search {
     pub state: Option<DeliveryState>,
     /// Of the event with this id, or of events about this subject.
     pub event: Option<String>,
+    /// This one only.
+    pub delivery: Option<DeliveryId>,
     /// 1..=1000.
     pub limit: u32,
 }
@@ -41,6 +43,10 @@ pub struct Listed {
     pub attempts: u32,
     /// When it may be tried next.
     pub next_attempt_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Which record of the event; 0 for the whole.
+    pub part: u32,
     /// The last attempt.
     pub last: Option<ListedAttempt>,
 }
@@ -48,6 +54,8 @@ pub struct Listed {
 /// An attempt on record.
 #[derive(Debug, Clone)]
 pub struct ListedAttempt {
+    /// 1, 2, 3 … per delivery.
+    pub number: u32,
     /// When the call began.
     pub at: Timestamp,
     /// HTTP status; 0 without an answer.
@@ -77,11 +85,14 @@ pub async fn deliveries(db: &Database, search: &Search) -> Result<Vec<Listed>, S
     if let Some(event) = &search.event {
         add("(delivery.event_id = ? OR event.subject = ?)", event.clone());
     }
+    if let Some(id) = search.delivery {
+        add("delivery.id = ?", id.to_string());
+    }
     // Only fixed texts are put together; what was asked for is bound.
     let text = format!(
         "SELECT delivery.id, delivery.destination_id, delivery.event_id, event.type, event.subject, delivery.state, \
-         delivery.attempts, delivery.next_attempt_at, attempt.at, attempt.status, attempt.latency_ms, attempt.result, \
-         attempt.answer FROM delivery JOIN event ON event.id = delivery.event_id \
+         delivery.attempts, delivery.next_attempt_at, delivery.created_at, delivery.part, attempt.number, attempt.at, \
+         attempt.status, attempt.latency_ms, attempt.result, attempt.answer FROM delivery JOIN event ON event.id = delivery.event_id \
          LEFT JOIN attempt ON attempt.delivery_id = delivery.id AND attempt.number = delivery.attempts \
          WHERE {} ORDER BY delivery.position DESC LIMIT ${}",
         conditions.join(" AND "),
@@ -94,20 +105,46 @@ pub async fn deliveries(db: &Database, search: &Search) -> Result<Vec<Listed>, S
     query.bind(i64::from(search.limit.clamp(1, 1_000))).fetch_all(db.pool()).await?.iter().map(listed).collect()
 }
 
+/// All attempts of a delivery, oldest first, at most 1,000.
+pub async fn attempts(db: &Database, id: DeliveryId) -> Result<Vec<ListedAttempt>, StorageError> {
+    sqlx::query(
+        "SELECT number, at, status, latency_ms, result, answer FROM attempt WHERE delivery_id = $1 ORDER BY number LIMIT 1000",
+    )
+    .bind(id.to_string())
+    .fetch_all(db.pool())
+    .await?
+    .iter()
+    .map(attempt)
+    .collect()
+}
+
+/// The body of a delivery as it is sent.
+pub async fn body(db: &Database, id: DeliveryId) -> Result<Vec<u8>, StorageError> {
+    let row = sqlx::query(
+        "SELECT delivery.body, event.body AS usual FROM delivery JOIN event ON event.id = delivery.event_id \
+         WHERE delivery.id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_one(db.pool())
+    .await?;
+    let own: Option<Vec<u8>> = row.try_get("body")?;
+    own.map_or_else(|| Ok(row.try_get("usual")?), Ok)
+}
+
+fn attempt(row: &AnyRow) -> Result<ListedAttempt, StorageError> {
+    Ok(ListedAttempt {
+        number: small(row, "number")?,
+        at: Timestamp::from_micros(row.try_get("at")?),
+        status: small(row, "status")?,
+        latency_ms: small(row, "latency_ms")?,
+        result: row.try_get("result")?,
+        answer: row.try_get("answer")?,
+    })
+}
+
 fn listed(row: &AnyRow) -> Result<Listed, StorageError> {
     let state: String = row.try_get("state")?;
     let at: Option<i64> = row.try_get("at")?;
-    let last = at
-        .map(|at| {
-            Ok::<_, StorageError>(ListedAttempt {
-                at: Timestamp::from_micros(at),
-                status: small(row, "status")?,
-                latency_ms: small(row, "latency_ms")?,
-                result: row.try_get("result")?,
-                answer: row.try_get("answer")?,
-            })
-        })
-        .transpose()?;
     Ok(Listed {
         id: row.try_get("id")?,
         destination_id: row.try_get("destination_id")?,
@@ -117,7 +154,9 @@ fn listed(row: &AnyRow) -> Result<Listed, StorageError> {
         state: state.parse().map_err(|_| StorageError::inconsistent("delivery.state", state))?,
         attempts: small(row, "attempts")?,
         next_attempt_at: Timestamp::from_micros(row.try_get("next_attempt_at")?),
-        last,
+        created_at: Timestamp::from_micros(row.try_get("created_at")?),
+        part: super::delivery::part(row)?,
+        last: at.map(|_| attempt(row)).transpose()?,
     })
 }
 

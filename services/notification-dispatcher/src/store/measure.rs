@@ -14,6 +14,8 @@ use lictor_storage::{
 pub struct Backlog {
     /// Open deliveries per destination id.
     pub per_destination: HashMap<String, u64>,
+    /// Deliveries per destination id that were given up.
+    pub parked: HashMap<String, u64>,
     /// When the oldest open delivery was made.
     pub oldest: Option<Timestamp>,
 }
@@ -29,7 +31,14 @@ pub async fn backlog(db: &Database) -> Result<Backlog, StorageError> {
     {
         backlog.per_destination.insert(row.try_get(0)?, to_u64(row.try_get(1)?)?);
     }
-    let row = sqlx::query("SELECT MIN(created_at) FROM delivery WHERE state IN ('due', 'leased')")
+    for row in
+        sqlx::query("SELECT destination_id, COUNT(*) FROM delivery WHERE state = 'parked' GROUP BY destination_id")
+            .fetch_all(db.pool())
+            .await?
+    {
+        backlog.parked.insert(row.try_get(0)?, to_u64(row.try_get(1)?)?);
+    }
+    let row = sqlx::query("SELECT MIN(created_at) FROM delivery WHERE state IN ('due', 'leased') AND created_at > 0")
         .fetch_one(db.pool())
         .await?;
     let oldest: Option<i64> = row.try_get(0)?;

@@ -18,10 +18,9 @@ use super::{
 };
 use crate::domain::{
     allow::AllowList,
-    cloud_event,
     outcome::{ANSWER_READ_BYTES, Attempt, AttemptResult, kept},
     retry_after,
-    secret::{SigningSecret, signatures},
+    secret::signatures,
     target::{Target, TargetError},
 };
 
@@ -33,15 +32,6 @@ const TRACEPARENT: HeaderName = HeaderName::from_static(lictor_telemetry::TRACEP
 /// Idle connections are closed soon: a receiver that closes first makes the next call fail.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 const IDLE_PER_HOST: usize = 16;
-
-/// A webhook's receiver.
-#[derive(Debug, Clone)]
-pub struct Webhook {
-    /// Where to POST.
-    pub target: Target,
-    /// What signs, newest first.
-    pub secrets: Vec<SigningSecret>,
-}
 
 /// What bounds every call.
 #[derive(Debug, Clone)]
@@ -82,8 +72,18 @@ impl Sender {
         Ok(Self { client, options })
     }
 
+    /// The guarded client, for other ways over HTTP.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What bounds it.
+    pub(super) fn options(&self) -> &WebhookOptions {
+        &self.options
+    }
+
     /// Makes one call.
-    pub async fn send(&self, webhook: &Webhook, shipment: &Shipment, clock: &dyn Clock) -> Attempt {
+    pub async fn send(&self, target: &Target, shipment: &Shipment, clock: &dyn Clock) -> Attempt {
         let span = tracing::info_span!(
             "webhook attempt",
             otel.kind = "client",
@@ -97,8 +97,9 @@ impl Sender {
         async {
             let at = clock.now();
             let begun = Instant::now();
-            let exchange = self.exchange(webhook, shipment, at);
-            let (status, result, answer, headers) = match tokio::time::timeout(self.options.deadline, exchange).await {
+            let exchange = self.exchange(target, shipment, at);
+            let deadline = shipment.timeout.unwrap_or(self.options.deadline);
+            let (status, result, answer, headers) = match tokio::time::timeout(deadline, exchange).await {
                 Ok(Ok(answered)) => (
                     answered.status,
                     Attempt::result_of_status(answered.status),
@@ -122,19 +123,19 @@ impl Sender {
 
     async fn exchange(
         &self,
-        webhook: &Webhook,
+        target: &Target,
         shipment: &Shipment,
         at: lictor_clock::Timestamp,
     ) -> Result<Answered, Broken> {
-        webhook.target.check(&self.options.allow).map_err(|error| Broken::blocked(&error))?;
-        let id = shipment.event_id.to_string();
+        target.check(&self.options.allow).map_err(|error| Broken::blocked(&error))?;
+        let id = shipment.event_id.as_str();
         let mut headers = HeaderMap::with_capacity(8);
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Broken::unsendable());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(cloud_event::CONTENT_TYPE));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(shipment.content_type));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(WEBHOOK_SIGNATURE, header(&signatures(&webhook.secrets, &id, at, &shipment.body))?);
+        headers.insert(WEBHOOK_SIGNATURE, header(&signatures(&shipment.keys, id, at, &shipment.body))?);
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(at.as_seconds()));
-        headers.insert(WEBHOOK_ID, header(&id)?);
+        headers.insert(WEBHOOK_ID, header(id)?);
         lictor_telemetry::inject_headers(&mut headers);
         // Without an exporter there is no span of our own to name; the trace still goes on.
         if let Some(stored) = shipment.traceparent.as_deref().filter(|text| lictor_telemetry::is_traceparent(text))
@@ -142,8 +143,7 @@ impl Sender {
         {
             headers.insert(TRACEPARENT, header(stored)?);
         }
-        let request =
-            self.client.post(webhook.target.url().clone()).headers(headers).body(shipment.body.clone()).send();
+        let request = self.client.post(target.url().clone()).headers(headers).body(shipment.body.clone()).send();
         let mut response = request.await.map_err(|error| Broken::of(&error, 0))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();

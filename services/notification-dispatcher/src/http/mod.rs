@@ -1,0 +1,3 @@
+//! Pages of the HTTP listener beside health and metrics.
+
+pub mod events;
