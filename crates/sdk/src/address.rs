@@ -49,6 +49,17 @@ impl Address {
         if addresses.is_empty() || addresses.len() > MAX_ADDRESSES { Err(wrong()) } else { Ok(addresses) }
     }
 
+    /// Whether it is on this machine, as far as its name says.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { host, .. } => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
+
     /// What a program uses that was told nothing: `CODEMETER_HOST`, else the socket of a server on this machine if there
     /// is one, else the default port of this machine.
     ///

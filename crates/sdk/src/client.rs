@@ -8,20 +8,20 @@ use lictor_api::server::v1 as wire;
 use lictor_clock::{SharedClock, SystemClock};
 use lictor_key_store::MemorySigner;
 use lictor_signing::{GrantStatement, PublicKey, RootError, Signer as _};
-use tokio::sync::Mutex;
 use tonic::Code;
 
 use crate::connection::{ConnectError, Connection};
-use crate::error::{AcquireError, Refusal, TrustError};
+use crate::error::{AcquireError, TrustError};
 use crate::request::Request;
+use crate::search::{Found, Search, Wish};
 use crate::seat::{self, Seat};
 use crate::trust::{Asked, Issuer, Trust, open_grant};
-use crate::wait::{Standing, passes};
+use crate::wait::Standing;
 use crate::{Address, AddressError};
 
-/// How often one server is asked when it goes away in the middle.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(50);
+/// How often one server is asked when it goes away in the middle, and how often the whole list when nobody answers.
+pub(crate) const ATTEMPTS: u32 = 3;
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,7 @@ pub struct ClientBuilder {
     servers: Option<Vec<Address>>,
     clock: Option<SharedClock>,
     key_seed: Option<[u8; 32]>,
+    time_limit: Option<Duration>,
     problem: Option<BuildError>,
 }
 
@@ -102,6 +103,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Longest time for an answer of [`Client::acquire`], over all servers of the list; half a minute when not given. Waiting
+    /// in a queue is not counted.
+    #[must_use]
+    pub const fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
     /// Makes the client. It connects when it is first used.
     ///
     /// # Errors
@@ -126,13 +135,13 @@ impl ClientBuilder {
         let public = key.public_key();
         Ok(Client(Arc::new(Inner {
             trust: self.trust,
-            servers,
+            search: Search::new(servers, self.time_limit),
             clock: self.clock.unwrap_or_else(SystemClock::shared),
             // Any key may end the handshake; `connection` demands the proof.
             tls: Arc::new(crate::tls::client_config(|_| true)),
             key,
             public,
-            connections: Mutex::default(),
+            connections: std::sync::Mutex::default(),
         })))
     }
 }
@@ -143,13 +152,16 @@ pub struct Client(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     trust: Trust,
-    servers: Vec<Address>,
+    pub(crate) search: Search,
     pub(crate) clock: SharedClock,
     tls: Arc<rustls::ClientConfig>,
     key: MemorySigner,
     pub(crate) public: PublicKey,
-    connections: Mutex<HashMap<Address, Arc<Connection>>>,
+    connections: std::sync::Mutex<HashMap<Address, Arc<Place>>>,
 }
+
+/// Where the connection to one server is kept: whoever makes it keeps nobody from the other servers.
+type Place = tokio::sync::Mutex<Option<Arc<Connection>>>;
 
 impl Client {
     /// Starts to build a client.
@@ -185,7 +197,7 @@ impl Client {
         mut told: impl FnMut(Standing) + Send,
     ) -> Result<Seat, AcquireError> {
         if !self.0.trust.knows(request.firm_code) {
-            let address = self.0.servers[0].clone();
+            let address = self.0.search.first().clone();
             return Err(AcquireError::NotTrusted { address, reason: TrustError::UnknownFirm(request.firm_code) });
         }
         let mut id = [0; 16];
@@ -194,45 +206,31 @@ impl Client {
             None => getrandom::fill(&mut id).map_err(|error| self.local_failure(&error))?,
         }
         let nonce = random().map_err(|error| self.local_failure(&error))?;
-        let mut reasons = Vec::new();
-        let mut unreachable = Vec::new();
-        let mut other = None;
-        let mut queue = None;
-        for address in &self.0.servers {
-            match self.acquire_from(address, &request, &id, &nonce).await {
-                Ok(seat) => return Ok(seat),
-                Err(AcquireError::Refused(refusal)) => {
-                    if queue.is_none() && passes(&refusal) {
-                        queue = Some(address);
+        let wish = Wish { request: &request, id: &id, nonce: &nonce };
+        let found = self.look(&wish).await?;
+        let refused = match found {
+            Found::Seat(seat) => return Ok(*seat),
+            Found::Nothing { queue: Some(address), .. } if !request.wait.is_zero() => {
+                let waited = self.wait_at(&address, &request, &id, &nonce, &mut told).await;
+                return waited.map_err(|error| match error {
+                    AcquireError::Refused(refusal) => {
+                        AcquireError::Refused(self.0.search.naming(&address, refusal))
                     }
-                    reasons.extend(refusal.reasons);
-                }
-                Err(AcquireError::Unreachable(tried)) => unreachable.extend(tried),
-                Err(error) => other = other.or(Some(error)),
+                    other => other,
+                });
             }
-        }
-        if let Some(address) = queue.filter(|_| !request.wait.is_zero()) {
-            return self.wait_at(address, &request, &id, &nonce, &mut told).await;
-        }
-        // A server that can be believed says more than one that cannot, and that one more than silence.
-        if !reasons.is_empty() {
-            return Err(AcquireError::Refused(Refusal { reasons }));
-        }
-        Err(other.unwrap_or(AcquireError::Unreachable(unreachable)))
+            Found::Nothing { refusal, .. } => refusal,
+        };
+        Err(AcquireError::Refused(refused))
     }
 
     fn local_failure(&self, error: &getrandom::Error) -> AcquireError {
         let reason = format!("this machine gives no random bytes: {error}");
-        AcquireError::Unreachable(self.0.servers.iter().map(|address| (address.clone(), reason.clone())).collect())
+        AcquireError::Unreachable(self.0.search.servers().iter().map(|address| (address.clone(), reason.clone())).collect())
     }
 
-    async fn acquire_from(
-        &self,
-        address: &Address,
-        request: &Request,
-        id: &[u8; 16],
-        nonce: &[u8; 32],
-    ) -> Result<Seat, AcquireError> {
+    pub(crate) async fn acquire_from(&self, address: &Address, wish: &Wish<'_>) -> Result<Seat, AcquireError> {
+        let Wish { request, id, nonce } = *wish;
         let mut last = String::new();
         let mut certificate_missed = false;
         for attempt in 0..ATTEMPTS {
@@ -243,6 +241,10 @@ impl Client {
                 Ok(connection) => connection,
                 Err(ConnectError::NotTrusted(reason)) => {
                     return Err(AcquireError::NotTrusted { address: address.clone(), reason });
+                }
+                // Another server may be there at once; this one is asked again when none is.
+                Err(ConnectError::Unreachable(reason)) if attempt == 0 => {
+                    return Err(AcquireError::Unreachable(vec![(address.clone(), reason)]));
                 }
                 Err(ConnectError::Unreachable(reason)) => {
                     last = reason;
@@ -335,21 +337,23 @@ impl Client {
 impl Inner {
     /// The live connection to a server, or a new one. Callers that come while one is being made wait for it.
     pub(crate) async fn connection(&self, address: &Address) -> Result<Arc<Connection>, ConnectError> {
-        let mut connections = self.connections.lock().await;
-        if let Some(connection) = connections.get(address)
-            && !connection.is_broken()
-        {
+        let place = {
+            let mut places = self.connections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(places.entry(address.clone()).or_default())
+        };
+        let mut known = place.lock().await;
+        if let Some(connection) = known.as_ref().filter(|connection| !connection.is_broken()) {
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(Connection::open(address, &self.tls, &self.trust, &self.key).await?);
-        connections.insert(address.clone(), Arc::clone(&connection));
+        *known = Some(Arc::clone(&connection));
         Ok(connection)
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("servers", &self.0.servers).field("key", &self.0.public).finish_non_exhaustive()
+        f.debug_struct("Client").field("search", &self.0.search).field("key", &self.0.public).finish_non_exhaustive()
     }
 }
 

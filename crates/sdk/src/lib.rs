@@ -100,7 +100,9 @@
 //!
 //! # Where servers are found
 //! [`ClientBuilder::server`], else `CODEMETER_HOST` (`name[:port][,name2…]`, port 22350, `unix:/path`), else the socket
-//! `/var/lib/lictor/lictor.sock`, else this machine's port 22350. All are asked in their order until one has a seat.
+//! `/var/lib/lictor/lictor.sock`, else this machine's port 22350. Servers of this machine come first, then the others in the
+//! order of the list, until one has a seat. A server that does not answer is asked last for ten seconds; all together have the
+//! time of [`ClientBuilder::time_limit`]. When none has a seat, every reason says which server gave it.
 //!
 //! The SDK needs a running tokio runtime with time and I/O.
 
@@ -113,6 +115,7 @@ mod key;
 pub mod link;
 mod program;
 mod request;
+mod search;
 mod seat;
 pub mod tls;
 mod trust;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lictor_api::server::v1 as wire;
 use lictor_clock::{SharedClock, Timestamp};
+use lictor_licensing::error::ErrorCode;
 use lictor_signing::{GrantStatement, PublicKey};
 use tokio::sync::{broadcast, oneshot, watch};
 use tonic::Streaming;
@@ -336,6 +337,10 @@ impl Holder {
             Some(Ok(answer)) => answer.into_inner(),
             Some(Err(status)) if may_retry(&status) => {
                 connection.give_up();
+                return StreamEnd::Again;
+            }
+            // The seat is still there, and cannot be promised at the moment.
+            Some(Err(status)) if lictor_api::error::problem(&status).code == ErrorCode::Unavailable => {
                 return StreamEnd::Again;
             }
             Some(Err(status)) => return StreamEnd::Over(EndReason::ByServer(refused(&status))),

@@ -156,10 +156,16 @@ pub struct Attached {
 pub struct Until(pub(crate) Arc<AtomicU64>);
 
 impl Until {
+    /// The time since boot.
+    #[must_use]
+    pub fn at(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Acquire))
+    }
+
     /// Whether that is over at this time since boot.
     #[must_use]
     pub fn is_over(&self, boottime: Duration) -> bool {
-        boottime >= Duration::from_micros(self.0.load(Ordering::Acquire))
+        boottime >= self.at()
     }
 }
 

@@ -4,6 +4,7 @@
 //! What must hold: at no moment more programs believe in a seat than there are seats; nobody is served before somebody who
 //! was in the queue before him; when all have gone, every seat is free again.
 
+mod blocks;
 mod program;
 
 use std::time::Duration;

@@ -58,10 +58,14 @@ pub(super) enum Doing {
 }
 
 pub(super) fn begin(disk: &MemoryDisk, clock: &ManualClock) -> (Turns, Ledger) {
+    begin_with(disk, clock, SessionTimes::default())
+}
+
+pub(super) fn begin_with(disk: &MemoryDisk, clock: &ManualClock, times: SessionTimes) -> (Turns, Ledger) {
     let Opened { secrets, journal, state, probation, .. } = open(disk).expect("a state");
     let clock = clock.shared();
     let moment = Moment { now: clock.now(), boottime: clock.boottime() };
-    let keeper = Keeper::new(state, SessionTimes::default(), semver::Version::new(1, 0, 0), moment);
+    let keeper = Keeper::new(state, times, semver::Version::new(1, 0, 0), moment);
     let profile = DeviceProfile {
         keys: secrets.device_keys(),
         kind: ContainerKind::Folder,
