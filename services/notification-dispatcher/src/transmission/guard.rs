@@ -63,7 +63,8 @@ impl GuardedNames {
         Self { names, allow, places: Arc::new(Semaphore::new(LOOK_UPS)) }
     }
 
-    async fn checked(self, host: String) -> Result<Vec<SocketAddr>, GuardError> {
+    /// The checked addresses of `host`, with port 0.
+    pub(super) async fn checked(self, host: String) -> Result<Vec<SocketAddr>, GuardError> {
         let Ok(_place) = self.places.acquire().await else {
             return Err(GuardError::NoAddress(host, None));
         };
