@@ -229,13 +229,13 @@ mod tests {
     #[test]
     fn overloaded_receiver_is_left_alone_for_a_bounded_time() {
         let mut health = Health::default();
-        let _ = health.observe(&attempt(START, 503, Some(60)), START, GiveUp::default(), LONGEST);
+        let _ = observe(&mut health, &attempt(START, 503, Some(60)), START);
         assert!(health.rests_at(START.saturating_add(Duration::from_secs(59))));
         assert!(!health.rests_at(START.saturating_add(Duration::from_secs(60))));
-        let _ = health.observe(&attempt(START, 429, Some(9_999_999)), START, GiveUp::default(), LONGEST);
+        let _ = observe(&mut health, &attempt(START, 429, Some(9_999_999)), START);
         assert!(!health.rests_at(START.saturating_add(LONGEST)));
         let mut other = Health::default();
-        let _ = other.observe(&attempt(START, 500, Some(60)), START, GiveUp::default(), LONGEST);
+        let _ = observe(&mut other, &attempt(START, 500, Some(60)), START);
         assert!(!other.rests_at(START), "500 concerns one delivery");
     }
 

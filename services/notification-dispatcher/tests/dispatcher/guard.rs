@@ -13,13 +13,12 @@ use lictor_licensing::id::{DestinationId, EventId};
 use lictor_notification_dispatcher::{
     domain::{
         outcome::{Attempt, AttemptResult},
-        secret::SigningSecret,
         target::Target,
     },
     transmission::{
         Shipment, Transmission,
         guard::{LookUp, Names},
-        webhook::{Sender, Webhook, WebhookOptions},
+        webhook::{Sender, WebhookOptions},
     },
 };
 
@@ -51,16 +50,19 @@ async fn send_trusting(url: &str, allow: &str, answers: Vec<Found>, extra_ca: Op
     let options =
         WebhookOptions { deadline: Duration::from_secs(2), allow: Arc::new(allow.parse().expect("a list")), extra_ca };
     let sender = Sender::new(options, Arc::clone(&names) as Arc<dyn Names>).expect("a sender");
-    let webhook = Webhook { target: Target::stored(url).expect("a URL"), secrets: vec![SigningSecret::new([1; 32])] };
+    let target = Target::stored(url).expect("a URL");
     let shipment = Shipment {
-        event_id: EventId::from_u128(1),
+        event_id: EventId::from_u128(1).to_string(),
         destination_id: DestinationId::from_u128(1),
-        transmission: Transmission::Webhook(Arc::new(webhook.clone())),
+        transmission: Arc::new(Transmission::Webhook(target.clone())),
+        keys: Arc::default(),
+        content_type: "application/json",
+        timeout: None,
         body: b"{}".to_vec().into(),
         traceparent: None,
         number: 1,
     };
-    let attempt = sender.send(&webhook, &shipment, &SystemClock).await;
+    let attempt = sender.send(&target, &shipment, &SystemClock).await;
     let left = names.0.lock().expect("a lock").len();
     (attempt, left)
 }

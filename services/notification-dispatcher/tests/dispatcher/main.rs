@@ -4,11 +4,16 @@
 
 mod access;
 mod answers;
+mod feed;
 mod guard;
 mod intake;
+mod keys;
 mod order;
+mod pace;
 mod program;
 mod receiver;
+mod records;
+mod replay;
 mod time;
 mod webhook;
 mod world;

@@ -20,6 +20,7 @@ fn launch(world: &World) -> Child {
         .env("GRPC_LISTEN", "127.0.0.1:0")
         .env("HTTP_LISTEN", "127.0.0.1:0")
         .env("LICTOR_PRODUCERS", producers.join(","))
+        .env("LICTOR_DESTINATION_KEY", "00".repeat(32))
         .env("LICTOR_PULL_EVERY", "100ms")
         .env("LICTOR_WEBHOOK_ALLOW", "127.0.0.1")
         .env("LICTOR_DELIVERY_LEASE", "300ms")
@@ -112,6 +113,7 @@ fn every_wrong_setting_is_named_in_one_start() {
     let text = String::from_utf8_lossy(&output.stderr);
     for name in [
         "DATABASE_URL",
+        "LICTOR_DESTINATION_KEY",
         "LICTOR_WEBHOOK_ALLOW",
         "LICTOR_PRODUCERS",
         "LICTOR_RETRY_WAITS",

@@ -32,6 +32,8 @@ async fn retries_come_at_their_times_and_not_before() {
     let clock = ManualClock::new(START);
     let world = world(&clock).await;
     let receiver = Receiver::start(Answer::Status(500, "")).await;
+    // Others are taken, so that the breaker stays closed.
+    receiver.answer_by(|request| Answer::Status(if request.subject() == "lic_1" { 500 } else { 200 }, ""));
     let dispatcher = world.start().await;
     let (destination, _) = dispatcher.add(&receiver.url(), &[]).await;
     world.producer.announce("lic_1");
@@ -104,7 +106,9 @@ async fn three_days_of_downtime_lose_nothing_and_end_at_once() {
     assert!(receiver.all().len() >= 10, "it is tried again and again");
     assert_eq!(dispatcher.destination(&destination).await.state, 1, "three days do not disable");
     receiver.answer(Answer::Status(200, ""));
-    // Nothing but a new event: its success shows that the receiver is back, and what waits follows at once.
+    // Nothing but a new event: its success shows that the receiver is back, and what waits follows at once. The breaker
+    // lets one call through every five minutes at the latest.
+    clock.advance(duration::minutes(5));
     world.producer.announce("lic_new");
     receiver.until("the new one is taken or its turn comes", |all| all.iter().any(|one| one.taken)).await;
     let taken = receiver.until_taken(21).await;

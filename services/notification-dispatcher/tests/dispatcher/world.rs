@@ -16,8 +16,10 @@ use lictor_api::{
         event_feed_service_server::{EventFeedService, EventFeedServiceServer},
     },
     notification::v1::{
-        AddDestinationRequest, Delivery, Destination, ListDeliveriesRequest, ListDestinationsRequest,
+        AddDestinationRequest, Delivery, Destination, DestinationOptions, ListDeliveriesRequest,
+        ListDestinationsRequest, ListReplaysRequest, Replay, StartReplayRequest, Transmission, WebhookTransmission,
         delivery_service_client::DeliveryServiceClient, destination_service_client::DestinationServiceClient,
+        replay_service_client::ReplayServiceClient, transmission,
     },
 };
 use lictor_auth::{AuthSettings, LocalIssuer, Role};
@@ -101,6 +103,12 @@ impl World {
         Dispatcher { channel: self.channel(&running, Some(Role::Admin)), running }
     }
 
+    /// A token for `role`.
+    pub(crate) fn token(&self, role: Role) -> String {
+        let hour = Duration::from_secs(3_600);
+        self.issuer.mint("tester", &[role], "lictor", hour, self.clock.now()).expect("a token")
+    }
+
     pub(crate) fn channel(&self, running: &Running, role: Option<Role>) -> ServiceChannel {
         let url = format!("http://{}", running.addresses().grpc);
         let token = role.map(|role| {
@@ -115,8 +123,14 @@ impl World {
     }
 }
 
+/// A webhook at `url`.
+pub(crate) fn webhook(url: &str) -> Transmission {
+    let webhook = WebhookTransmission { url: url.to_owned() };
+    Transmission { kind: Some(transmission::Kind::Webhook(webhook)) }
+}
+
 /// Something different for each database of each run.
-fn unique() -> String {
+pub(crate) fn unique() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let mut random = [0; 4];
     getrandom::fill(&mut random).expect("random bytes");
@@ -125,7 +139,7 @@ fn unique() -> String {
 
 pub(crate) struct Dispatcher {
     pub(crate) running: Running,
-    channel: ServiceChannel,
+    pub(crate) channel: ServiceChannel,
 }
 
 impl Dispatcher {
@@ -135,13 +149,34 @@ impl Dispatcher {
 
     /// Adds a destination for `types`, and gives its id and secret.
     pub(crate) async fn add(&self, url: &str, types: &[&str]) -> (String, String) {
+        let types = types.iter().map(|kind| (*kind).to_owned()).collect();
+        self.add_with(url, DestinationOptions { types, ..Default::default() }).await
+    }
+
+    /// Adds a destination with these options, and gives its id and secret.
+    pub(crate) async fn add_with(&self, url: &str, options: DestinationOptions) -> (String, String) {
         let request = AddDestinationRequest {
             request_id: unique(),
-            url: url.to_owned(),
-            types: types.iter().map(|kind| (*kind).to_owned()).collect(),
+            transmission: Some(webhook(url)),
+            options: Some(options),
+            signing: 0,
         };
         let added = self.destinations().add_destination(request).await.expect("the destination is added").into_inner();
         (added.destination.expect("a destination").destination_id, added.secret)
+    }
+
+    /// Starts a replay and waits for its end.
+    pub(crate) async fn replay(&self, request: StartReplayRequest) -> Replay {
+        let mut client = ReplayServiceClient::new(self.channel.clone());
+        let request = StartReplayRequest { request_id: unique(), ..request };
+        let started = client.start_replay(request).await.expect("it begins").into_inner();
+        let id = started.replay.expect("a replay").replay_id;
+        until("the replay ends", async || {
+            let mut client = ReplayServiceClient::new(self.channel.clone());
+            let all = client.list_replays(ListReplaysRequest::default()).await.expect("a list").into_inner().replays;
+            all.into_iter().find(|one| one.replay_id == id && one.state != 1)
+        })
+        .await
     }
 
     pub(crate) async fn destination(&self, id: &str) -> Destination {
@@ -229,6 +264,15 @@ impl Producer {
     }
 
     pub(crate) fn announce_with(&self, subject: &str, traceparent: &str) -> Event {
+        self.tell(subject, traceparent, wire::event::Data::LicenseChanged(wire::LicenseChanged::default()))
+    }
+
+    /// Announces something else.
+    pub(crate) fn announce_as(&self, subject: &str, data: wire::event::Data) -> Event {
+        self.tell(subject, "", data)
+    }
+
+    fn tell(&self, subject: &str, traceparent: &str, data: wire::event::Data) -> Event {
         let mut events = self.events.lock().expect("a lock");
         let sequence = events.len() as u64 + 1;
         let aggregate_sequence = events.iter().filter(|event| event.subject == subject).count() as u64 + 1;
@@ -236,7 +280,7 @@ impl Producer {
         getrandom::fill(&mut random).expect("random bytes");
         let event = Event {
             id: EventId::new(Timestamp::from_seconds(1_800_000_000), random).to_string(),
-            r#type: "lictor.license.changed.v1".to_owned(),
+            r#type: lictor_broker::event_type(&data).to_owned(),
             source: self.name.to_owned(),
             subject: subject.to_owned(),
             aggregate_sequence,
@@ -244,7 +288,7 @@ impl Producer {
             time: Some(timestamp(Timestamp::from_seconds(1_800_000_000))),
             traceparent: traceparent.to_owned(),
             firm_code: 6_000_001,
-            data: Some(wire::event::Data::LicenseChanged(wire::LicenseChanged::default())),
+            data: Some(data),
         };
         events.push(event.clone());
         event
