@@ -3,7 +3,8 @@
 # there, 16 a file is missing, 17 a file cannot be imported.
 FROM scratch
 COPY license-server /usr/bin/license-server
-COPY license-server /usr/bin/lictor
+# A link named lictor.
+COPY entries/ /usr/bin/
 COPY --chown=65532:65532 empty/ /var/lib/lictor/
 USER 65532:65532
 WORKDIR /var/lib/lictor

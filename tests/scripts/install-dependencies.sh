@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images,
-# SoftHSM for the tests of keys in tokens, tmux for those of verbs that ask questions, cron and systemd to judge the examples
-# in deploy/pull.
+# SoftHSM for the tests of keys in tokens, musl's compiler for a program in an image of its own, tmux for those of verbs that
+# ask questions, cron and systemd to judge the examples in deploy/pull.
 # On Debian as root it installs what is missing; anywhere else it names the one command that does.
 set -euo pipefail
 
@@ -15,6 +15,7 @@ declare -A package_of=(
   [softhsm2-util]=softhsm2
   [iptables]=iptables
   [tmux]=tmux
+  [musl-gcc]=musl-tools
   [crontab]=cron
   [systemd-analyze]=systemd
 )

@@ -21,7 +21,8 @@ use crate::root;
 /// The image of the licence server that tests start with.
 pub const SERVER: &str = "lictor/license-server:local";
 const STATE: &str = "/var/lib/lictor";
-const NETWORK: &str = "licenses";
+/// The network that servers and applications share.
+pub const NETWORK: &str = "licenses";
 
 /// Engine and vendor; all of it is gone when dropped.
 pub struct Site {
@@ -80,20 +81,29 @@ impl Site {
 
     /// The licence server as it is shipped, and `lictor` alone as an application: no shell, no base, as small as can be.
     fn make_images(&self) -> anyhow::Result<()> {
+        let mut shipped = self.engine.command(root().join("deploy/build-images.sh"));
+        shipped.args(["local", "license-server"]).env("LICTOR_BIN_DIR", programs::folder()?);
+        let made = Answer::of(&mut shipped)?;
+        ensure!(made.code == 0, "{}{}", made.output, made.errors);
         let context = self.place.path().join("context");
-        fs::create_dir_all(context.join("empty"))?;
+        fs::create_dir_all(&context)?;
         for program in ["license-server", "lictor"] {
-            let stripped =
-                Answer::of(Command::new("strip").arg("-o").arg(context.join(program)).arg(programs::path(program)?))?;
-            ensure!(stripped.code == 0, "{}", stripped.errors);
+            strip(&programs::path(program)?, &context.join(program))?;
         }
-        fs::write(context.join("ca-certificates.crt"), "")?;
         fs::write(context.join("application"), APPLICATION)?;
         fs::write(context.join("newer"), "FROM lictor/license-server:local\nLABEL version=newer\n")?;
-        let recipe = root().join("deploy/images/license-server.Dockerfile");
-        self.build(&context, SERVER, &recipe)?;
         self.build(&context, "lictor/license-server:newer", &context.join("newer"))?;
         self.build(&context, "lictor/job:local", &context.join("application"))
+    }
+
+    /// An image of a folder and nothing else.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn image_of(&self, folder: &Path, tag: &str) -> anyhow::Result<()> {
+        let recipe = self.place.path().join("folder.Dockerfile");
+        fs::write(&recipe, "FROM scratch\nCOPY . /\n")?;
+        self.build(folder, tag, &recipe)
     }
 
     fn build(&self, context: &Path, tag: &str, recipe: &Path) -> anyhow::Result<()> {
@@ -305,6 +315,16 @@ impl Site {
         all.extend(["run", "--firm-code", &firm, "--product-code", &product, "--", "/usr/bin/license-server"]);
         self.ok(&all).map(drop)
     }
+}
+
+/// Copies a program without what only debuggers read.
+///
+/// # Errors
+/// It cannot be read.
+pub fn strip(program: &Path, to: &Path) -> anyhow::Result<()> {
+    let stripped = Answer::of(Command::new("strip").arg("-o").arg(to).arg(program))?;
+    ensure!(stripped.code == 0, "{}", stripped.errors);
+    Ok(())
 }
 
 const APPLICATION: &str = "\

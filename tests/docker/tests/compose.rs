@@ -39,7 +39,8 @@ fn images_are_small_and_without_privileges(system: &System) -> anyhow::Result<()
         let shell = system.docker(&["run", "--rm", "--entrypoint", "/bin/sh", &image, "-c", "true"])?;
         ensure!(shell.code != 0, "{image} has a shell");
         let bytes: u64 = system.inspect(&image, "{{.Size}}")?.parse()?;
-        eprintln!("{image}: {:.1} MB", bytes as f64 / 1e6);
+        // Every host of a cluster pulls this one.
+        ensure!(*service != "license-server" || bytes < 25_000_000, "{image} has {bytes} bytes");
     }
     Ok(())
 }
