@@ -2,6 +2,7 @@
 # Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images,
 # SoftHSM for the tests of keys in tokens, musl's compiler for a program in an image of its own, tmux for those of verbs that
 # ask questions, cron and systemd to judge the examples in deploy/pull.
+# A mail server and a browser for what the notification dispatcher sends and shows.
 # On Debian as root it installs what is missing; anywhere else it names the one command that does.
 set -euo pipefail
 
@@ -18,6 +19,8 @@ declare -A package_of=(
   [musl-gcc]=musl-tools
   [crontab]=cron
   [systemd-analyze]=systemd
+  [aiosmtpd]=python3-aiosmtpd
+  [chromium]=chromium
 )
 
 has() {

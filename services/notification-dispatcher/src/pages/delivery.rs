@@ -88,7 +88,7 @@ async fn found(pages: &Pages, form: &Form) -> Result<Vec<Delivery>, Status> {
 
 /// Deliveries as a table.
 pub(super) fn table(deliveries: &[Delivery], now: Timestamp) -> String {
-    let mut html = "<div class=\"scroll\"><table><thead><tr><th>event</th><th>about</th><th>state</th>\
+    let mut html = "<div class=\"scroll\"><table><thead><tr><th>event</th><th>state</th><th>about</th>\
          <th class=\"n\">attempts</th><th>last attempt</th><th>next</th><th>made</th></tr></thead><tbody>"
         .to_owned();
     for one in deliveries {
@@ -101,15 +101,15 @@ pub(super) fn table(deliveries: &[Delivery], now: Timestamp) -> String {
         // Writing to a string cannot fail.
         let _ = write!(
             html,
-            "<tr><td class=\"keep\"><a href=\"/deliveries/{}\">{}</a></td>\
-             <td class=\"wide\"><a class=\"id\" href=\"/deliveries?about={}\">{}</a></td><td>{}</td>\
+            "<tr><td class=\"keep\"><a href=\"/deliveries/{}\">{}</a></td><td>{}</td>\
+             <td class=\"wide\"><a class=\"id\" href=\"/deliveries?about={}\">{}</a></td>\
              <td class=\"n\">{}</td><td>{last}</td><td class=\"keep soft\">{next}</td>\
              <td class=\"keep soft\">{}</td></tr>",
             escape(&one.delivery_id),
             escape(short(&one.event_type)),
+            shell::delivery_state(one.state),
             super::escape::in_query(&one.subject),
             escape(&one.subject),
-            shell::delivery_state(one.state),
             grouped(u64::from(one.attempts)),
             shell::when(one.created_at.as_ref()),
         );
@@ -161,7 +161,7 @@ fn whole(caller: &Caller, found: &GetDeliveryResponse, now: Timestamp) -> String
         ),
         ("next attempt", shell::when(one.next_attempt_at.as_ref())),
     ] {
-        let _ = write!(html, "<tr><td class=\"soft keep\">{name}</td><td>{value}</td></tr>");
+        let _ = write!(html, "<tr><td class=\"fact\">{name}</td><td>{value}</td></tr>");
     }
     html.push_str("</tbody></table>");
     if caller.is(Role::Admin) && matches!(one.state(), DeliveryState::Done | DeliveryState::Parked) {

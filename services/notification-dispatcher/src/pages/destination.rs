@@ -54,7 +54,7 @@ async fn live(pages: &Pages, caller: &Caller, id: &str) -> Result<(String, Strin
     }
     html.push_str("<section><h2>How it is reached</h2><table><tbody>");
     for (name, value) in facts(&found) {
-        let _ = write!(html, "<tr><td class=\"soft keep\">{name}</td><td>{}</td></tr>", escape(&value));
+        let _ = write!(html, "<tr><td class=\"fact\">{name}</td><td>{}</td></tr>", escape(&value));
     }
     html.push_str("</tbody></table>");
     if caller.is(Role::Admin) {

@@ -30,6 +30,8 @@ use crate::grpc::Desk;
 /// The stylesheet of pages and reports.
 pub const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("live.js");
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"8\" \
+     fill=\"#2456c9\"/><path d=\"M11 8v16h11\" fill=\"none\" stroke=\"#fff\" stroke-width=\"4\"/></svg>";
 /// Most bytes of a form.
 const FORM_BYTES: usize = 16 * 1024;
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -58,6 +60,7 @@ pub(crate) fn router(desk: Desk, verifier: Verifier) -> Router {
         .route("/reports/{period}", get(reports::show))
         .route("/assets/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/assets/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .layer(DefaultBodyLimit::max(FORM_BYTES))
         .layer(middleware::from_fn(guarded))
         .with_state(pages)

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::escape::escape;
 
 const HEAD: &str = "<meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-     <link rel=\"stylesheet\" href=\"/assets/style.css\"><link rel=\"icon\" href=\"data:,\">";
+     <link rel=\"stylesheet\" href=\"/assets/style.css\"><link rel=\"icon\" type=\"image/svg+xml\" href=\"/assets/icon.svg\">";
 const PLACES: [(&str, &str); 3] = [("/", "Destinations"), ("/deliveries", "Deliveries"), ("/reports", "Reports")];
 
 /// A whole page for somebody who signed in. What stands in `live` renews itself.

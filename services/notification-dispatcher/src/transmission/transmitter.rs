@@ -198,7 +198,8 @@ fn class_of(status: &Status) -> AttemptResult {
         next = cause.source();
     }
     match status.code() {
-        Code::DeadlineExceeded => AttemptResult::Timeout,
+        // The client cancels a call by itself when its time is over.
+        Code::DeadlineExceeded | Code::Cancelled => AttemptResult::Timeout,
         _ => AttemptResult::Refused,
     }
 }
