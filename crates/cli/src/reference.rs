@@ -64,8 +64,13 @@ More keys may stand beside these. Times are RFC 3339 in UTC.
 | content seal | firm_code, product_code, file, bytes |
 | push create, push pending | serial, from, to, segments, file |
 | push context | file, serial, counter, confirmed, verdict; or file, error |
-| notify destination add | destination_id, url, state, types, secret |
-| notify destination list, disable, enable | destination_id, url, state, types, backlog |
+| notify destination add | destination_id, transmission, url, state, types, secret, public_key |
+| notify destination list, show, update, disable, enable | destination_id, transmission, url, state, breaker, types, items, customers, modules, backlog, parked, revision |
+| notify destination rotate | destination_id, secret, public_key, old_until |
+| notify destination test | event_id, attempt: {result, status, latency_ms, answer} |
+| notify delivery | as in deliveries, and attempt_list, body |
+| notify replay, replays | replay_id, destination_id, kind, state, since, until, replayed |
+| notify events | cursor, event_id, event_type, subject, occurred_at, data |
 | notify deliveries | delivery_id, event_id, event_type, subject, state, attempts, last_attempt |
 | activate, return, replace, rebase | activation_id, kind, serial, licenses, state; by files also file |
 | move, transfer create, transfer show, transfer list, transfer return | transfer_id, firm_code, license_id, quantity, from, to, state, lend_until; by files also file |
