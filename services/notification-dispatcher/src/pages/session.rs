@@ -40,7 +40,9 @@ pub(super) async fn reader(pages: &Pages, headers: &HeaderMap) -> Result<Arc<Cal
 
 /// Who acts: an admin, by a form of these pages.
 pub(super) async fn actor(pages: &Pages, headers: &HeaderMap) -> Result<Arc<Caller>, Response> {
-    own_form(headers)?;
+    if !is_own_form(headers) {
+        return Err(foreign_form());
+    }
     let caller = reader(pages, headers).await?;
     if caller.is(Role::Admin) {
         return Ok(caller);
@@ -56,8 +58,8 @@ pub(super) async fn show(RawQuery(query): RawQuery) -> Response {
 
 /// Takes a token.
 pub(super) async fn enter(State(pages): State<Arc<Pages>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refused) = own_form(&headers) {
-        return refused;
+    if !is_own_form(&headers) {
+        return foreign_form();
     }
     let form = Form::read(&String::from_utf8_lossy(&body));
     let (token, next) = (form.long("token"), next_of(&form));
@@ -85,10 +87,10 @@ pub(super) async fn enter(State(pages): State<Arc<Pages>>, headers: HeaderMap, b
 
 /// Forgets the token.
 pub(super) async fn leave(headers: HeaderMap) -> Response {
-    match own_form(&headers) {
-        Ok(()) => to("/login", Some(&format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))),
-        Err(refused) => refused,
+    if !is_own_form(&headers) {
+        return foreign_form();
     }
+    to("/login", Some(&format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")))
 }
 
 /// A way on after a form: the browser asks anew, so that reloading sends nothing twice.
@@ -120,20 +122,20 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Only forms of these pages may act: the browser says where a form came from.
-fn own_form(headers: &HeaderMap) -> Result<(), Response> {
+fn is_own_form(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let ours = match (text("sec-fetch-site"), text("origin"), text("host")) {
+    match (text("sec-fetch-site"), text("origin"), text("host")) {
         (Some(site), ..) if site != "same-origin" => false,
         (_, Some(origin), Some(host)) => {
             let named = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             named.is_some_and(|named| named.eq_ignore_ascii_case(host))
         }
         _ => false,
-    };
-    if ours {
-        return Ok(());
     }
-    Err(shell::refusal(StatusCode::FORBIDDEN, "This form came from another site", "Open the page anew and try again."))
+}
+
+fn foreign_form() -> Response {
+    shell::refusal(StatusCode::FORBIDDEN, "This form came from another site", "Open the page anew and try again.")
 }
 
 fn door(status: StatusCode, problem: &str, next: &str) -> Response {

@@ -52,7 +52,7 @@ fn tiles(html: &mut String, figures: &Figures) {
     html.push_str("<div class=\"tiles\">");
     for (name, value) in [
         ("new licenses", figures.total(|bucket| bucket.licenses)),
-        ("seats and units in them", figures.total(|bucket| bucket.quantity)),
+        ("seats, units", figures.total(|bucket| bucket.quantity)),
         ("new orders", figures.total(|bucket| bucket.orders)),
         ("transactions", figures.total(|bucket| bucket.transactions)),
         ("licenses expired", figures.events_of("lictor.license.expired.v1")),
@@ -99,14 +99,14 @@ fn items(html: &mut String, figures: &Figures) {
     }
     let most = ranked.iter().map(|(_, row)| row.licenses).max().unwrap_or(0);
     html.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>item</th><th></th><th class=\"n\">new licenses</th>\
+        "<div class=\"scroll\"><table><thead><tr><th>item</th><th class=\"bars\"></th><th class=\"n\">new licenses</th>\
          <th class=\"n\">seats, units</th><th class=\"n\">transactions</th><th class=\"n\">withdrawn</th>\
          <th class=\"n\">expired</th></tr></thead><tbody>",
     );
     for (name, row) in ranked.iter().take(ITEMS_SHOWN) {
         let _ = write!(
             html,
-            "<tr><td>{}</td><td class=\"wide\">{}</td>{}</tr>",
+            "<tr><td class=\"name\">{}</td><td class=\"wide bars\">{}</td>{}</tr>",
             escape(name),
             chart::bar(row.licenses, most),
             cells(row)
@@ -120,7 +120,11 @@ fn items(html: &mut String, figures: &Figures) {
         all.withdrawn = all.withdrawn.saturating_add(row.withdrawn);
         all.expired = all.expired.saturating_add(row.expired);
     }
-    let _ = write!(html, "</tbody><tfoot><tr><td>all items</td><td></td>{}</tr></tfoot></table></div>", cells(&all));
+    let _ = write!(
+        html,
+        "</tbody><tfoot><tr><td>all items</td><td class=\"bars\"></td>{}</tr></tfoot></table></div>",
+        cells(&all)
+    );
     if ranked.len() > ITEMS_SHOWN {
         let _ = write!(
             html,
@@ -153,11 +157,11 @@ fn transactions(html: &mut String, figures: &Figures) {
         );
     } else {
         let most = figures.transactions.values().copied().max().unwrap_or(0);
-        html.push_str("<table><thead><tr><th>kind</th><th></th><th class=\"n\">transactions</th></tr></thead><tbody>");
+        html.push_str("<table><thead><tr><th>kind</th><th class=\"bars\"></th><th class=\"n\">transactions</th></tr></thead><tbody>");
         for (kind, count) in &figures.transactions {
             let _ = write!(
                 html,
-                "<tr><td>{}</td><td class=\"wide\">{}</td>{}</tr>",
+                "<tr><td class=\"name\">{}</td><td class=\"wide bars\">{}</td>{}</tr>",
                 escape(kind),
                 chart::bar(*count, most),
                 cell(*count)
@@ -169,6 +173,9 @@ fn transactions(html: &mut String, figures: &Figures) {
 }
 
 fn parts(html: &mut String, figures: &Figures) {
+    if figures.events.is_empty() {
+        return;
+    }
     let column = if figures.span.period == Period::Daily { "hour" } else { "day" };
     let _ = write!(
         html,

@@ -227,13 +227,14 @@ pub fn keep_credentials(changed: &mut wire::Transmission, before: &wire::Transmi
     use wire::transmission::Kind;
     match (&mut changed.kind, &before.kind) {
         (Some(Kind::Sap(new)), Some(Kind::Sap(old)))
-            if new.password.is_empty() && new.token.is_empty() && same_place(&new.url, &old.url) =>
+            if new.password.is_empty()
+                && new.token.is_empty()
+                && same_place(&new.url, &old.url)
+                && (new.user.is_empty() || new.user == old.user) =>
         {
-            if new.user.is_empty() || new.user == old.user {
-                new.user.clone_from(&old.user);
-                new.password.clone_from(&old.password);
-                new.token.clone_from(&old.token);
-            }
+            new.user.clone_from(&old.user);
+            new.password.clone_from(&old.password);
+            new.token.clone_from(&old.token);
         }
         (Some(Kind::Custom(new)), Some(Kind::Custom(old)))
             if new.token.is_empty() && same_place(&new.target, &old.target) =>

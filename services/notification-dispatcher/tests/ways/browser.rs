@@ -28,7 +28,13 @@ pub(crate) struct Browser {
 impl Browser {
     /// Nothing when it is not installed.
     pub(crate) async fn start() -> Option<Self> {
-        if !Command::new("chromium").arg("--version").stdout(Stdio::null()).status().await.is_ok_and(|it| it.success())
+        if !Command::new("chromium")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .await
+            .is_ok_and(|it| it.success())
         {
             eprintln!("SKIPPED: chromium is not installed; run tests/scripts/install-dependencies.sh");
             return None;

@@ -138,6 +138,32 @@ async fn a_report_counts_its_period_and_reads_well_in_a_browser() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_counted_and_kept_on_postgresql_too() {
+    let clock = ManualClock::new(time("2026-11-19T12:00:00Z"));
+    let Some(mut world) = World::postgres(clock.shared()).await else { return };
+    sell(&world);
+    let folder = world.folder.path().join("reports");
+    std::fs::create_dir(&folder).expect("a folder");
+    world.settings.reports.periods = "daily,monthly".parse().expect("periods");
+    world.settings.reports.folder = Some(folder.clone());
+    let running = world.start().await;
+    let sold: u64 = ITEMS.iter().map(|(_, count)| count).sum();
+    until("every license is counted", async || {
+        let (_, _, csv) = run(&world, &running, ReportPeriod::Monthly, "2026-11-18T00:00:00Z").await;
+        (figures(&csv, "licenses") == sold).then_some(())
+    })
+    .await;
+    // Days go by until the schedule has looked before one of them was over.
+    until("a day's report is written", async || {
+        clock.advance(lictor_clock::duration::days(1));
+        std::fs::read_dir(&folder).expect("a folder").next()
+    })
+    .await
+    .expect("a file");
+    stop(running).await;
+}
+
 fn figures(csv: &str, figure: &str) -> u64 {
     let of_period = csv.lines().filter(|line| line.contains(",period,") && line.contains(&format!(",{figure},")));
     of_period.map(|line| line.split(',').nth(4).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)).sum()

@@ -44,12 +44,33 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn at(clock: SharedClock) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let url = sqlite_url(&folder.path().join("dispatcher.db"));
+        Self::over(url, clock, folder).await
+    }
+
+    /// On the tests' PostgreSQL server, in a database of its own; nothing when there is no server.
+    pub(crate) async fn postgres(clock: SharedClock) -> Option<Self> {
+        let Some(server) = std::env::var("LICTOR_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty()) else {
+            eprintln!("SKIPPED on PostgreSQL: LICTOR_TEST_POSTGRES_URL is not set");
+            return None;
+        };
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).expect("random bytes");
+        let name = format!("ways_{}", u64::from_be_bytes(random));
+        lictor_storage::sqlx::any::install_default_drivers();
+        let pool = lictor_storage::sqlx::AnyPool::connect(&server).await.expect("the server answers");
+        let make = lictor_storage::sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        lictor_storage::sqlx::raw_sql(make).execute(&pool).await.expect("a database");
+        let (place, _) = server.rsplit_once('/').expect("a URL has a path");
+        Some(Self::over(format!("{place}/{name}"), clock, tempfile::tempdir().expect("a folder")).await)
+    }
+
+    async fn over(url: String, clock: SharedClock, folder: TempDir) -> Self {
         let issuer = LocalIssuer::from_seed("tests", &[3; 32]).expect("a key");
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let frame = Frame::bind("producer", &ListenSettings::loopback()).await.expect("ports");
         let feed = EventFeedServiceServer::new(Feed(Arc::clone(&events)));
         let producer = frame.serve(tonic::service::Routes::default().add_service(feed), open_gate());
-        let url = sqlite_url(&folder.path().join("dispatcher.db"));
         let mut settings = Settings::embedded(ListenSettings::loopback(), DatabaseSettings::at(url));
         settings.listen.shutdown_grace = Duration::from_secs(1);
         settings.auth = AuthSettings::local(&issuer, "lictor");
