@@ -5,9 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lictor_api::notification::v1::{
+    ListReplaysRequest, ReadEventsRequest, StartReplayRequest, event_service_client::EventServiceClient,
+    replay_service_client::ReplayServiceClient,
+};
+
 use crate::{
     receiver::{Answer, Received, Receiver},
-    world::World,
+    world::{World, until},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_notification-dispatcher");
@@ -77,6 +82,48 @@ async fn killed_in_the_middle_loses_nothing_on_postgres() {
     if let Some(world) = World::postgres().await {
         killed_mid_delivery(world).await;
     }
+}
+
+#[tokio::test]
+async fn replay_goes_on_where_it_was_when_it_is_killed() {
+    let world = World::new().await;
+    let receiver = Receiver::start(Answer::Status(200, "")).await;
+    let announced = world.producer.announce_many(1_500, 40);
+    let dispatcher = world.start().await;
+    // The stream ends when all were taken in; nobody wanted them then.
+    let mut client = EventServiceClient::new(dispatcher.channel.clone());
+    let request = ReadEventsRequest { limit: 1_500, follow: true, ..Default::default() };
+    let mut stream = client.read_events(request).await.expect("a stream").into_inner();
+    while stream.message().await.expect("no error").is_some() {}
+    let (destination, _) = dispatcher.add(&receiver.url(), &[]).await;
+    let request = StartReplayRequest {
+        request_id: "once".to_owned(),
+        kind: 4,
+        destination_id: destination.clone(),
+        since: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+        until: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
+        ..Default::default()
+    };
+    let mut replays = ReplayServiceClient::new(dispatcher.channel.clone());
+    replays.start_replay(request).await.expect("it begins");
+    dispatcher.stop().await;
+    for more in [50, 100, 150] {
+        let mut program = launch(&world);
+        receiver.until("some were sent", |all| all.len() >= more).await;
+        program.kill().expect("it is killed");
+        program.wait().expect("it is gone");
+    }
+    let dispatcher = world.start().await;
+    let taken = receiver.until_taken(announced.len()).await;
+    let ids: std::collections::HashSet<String> = taken.iter().map(Received::id).collect();
+    assert!(announced.iter().all(|event| ids.contains(&event.id)), "nothing was left out");
+    until("the replay has ended", async || {
+        let mut replays = ReplayServiceClient::new(dispatcher.channel.clone());
+        let all = replays.list_replays(ListReplaysRequest::default()).await.expect("a list").into_inner().replays;
+        (all.len() == 1 && all[0].state == 2 && all[0].replayed == 1_500).then_some(())
+    })
+    .await;
+    dispatcher.stop().await;
 }
 
 #[tokio::test]

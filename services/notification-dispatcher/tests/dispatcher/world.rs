@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -242,16 +242,23 @@ pub(crate) struct Producer {
     name: &'static str,
     address: String,
     events: Arc<Mutex<Vec<Event>>>,
+    gone_through: Arc<AtomicU64>,
 }
 
 impl Producer {
     pub(crate) async fn start(name: &'static str) -> Self {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let frame = Frame::bind("producer", &ListenSettings::loopback()).await.expect("ports");
-        let routes =
-            tonic::service::Routes::default().add_service(EventFeedServiceServer::new(Feed(Arc::clone(&events))));
+        let gone_through = Arc::new(AtomicU64::new(0));
+        let feed = Feed(Arc::clone(&events), Arc::clone(&gone_through));
+        let routes = tonic::service::Routes::default().add_service(EventFeedServiceServer::new(feed));
         let running = frame.serve(routes, open_gate());
-        Self { name, address: format!("http://{}", running.addresses().grpc), events }
+        Self { name, address: format!("http://{}", running.addresses().grpc), events, gone_through }
+    }
+
+    /// Keeps its events up to this number no longer.
+    pub(crate) fn forget(&self, through: u64) {
+        self.gone_through.store(through, Ordering::SeqCst);
     }
 
     pub(crate) fn entry(&self) -> (String, String) {
@@ -310,15 +317,17 @@ impl Producer {
     }
 }
 
-struct Feed(Arc<Mutex<Vec<Event>>>);
+struct Feed(Arc<Mutex<Vec<Event>>>, Arc<AtomicU64>);
 
 #[tonic::async_trait]
 impl EventFeedService for Feed {
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
         let request = request.into_inner();
         let events = self.0.lock().expect("a lock");
-        let from = usize::try_from(request.after_sequence).unwrap_or(usize::MAX).min(events.len());
+        let gone_through = self.1.load(Ordering::SeqCst);
+        let after = request.after_sequence.max(gone_through);
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(events.len());
         let page = events[from..].iter().take(request.limit as usize).cloned().collect();
-        Ok(Response::new(ListEventsResponse { events: page, gone_through: 0 }))
+        Ok(Response::new(ListEventsResponse { events: page, gone_through }))
     }
 }
