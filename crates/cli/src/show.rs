@@ -261,6 +261,7 @@ pub(crate) fn reason(reason: &RefusalReason) -> Value {
         "holders": reason.holders,
         "free_at": time(reason.free_at.as_ref()),
         "instead": reason.instead,
+        "server": reason.server,
     })
 }
 

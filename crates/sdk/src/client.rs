@@ -213,9 +213,7 @@ impl Client {
             Found::Nothing { queue: Some(address), .. } if !request.wait.is_zero() => {
                 let waited = self.wait_at(&address, &request, &id, &nonce, &mut told).await;
                 return waited.map_err(|error| match error {
-                    AcquireError::Refused(refusal) => {
-                        AcquireError::Refused(self.0.search.naming(&address, refusal))
-                    }
+                    AcquireError::Refused(refusal) => AcquireError::Refused(self.0.search.naming(&address, refusal)),
                     other => other,
                 });
             }
@@ -226,7 +224,9 @@ impl Client {
 
     fn local_failure(&self, error: &getrandom::Error) -> AcquireError {
         let reason = format!("this machine gives no random bytes: {error}");
-        AcquireError::Unreachable(self.0.search.servers().iter().map(|address| (address.clone(), reason.clone())).collect())
+        AcquireError::Unreachable(
+            self.0.search.servers().iter().map(|address| (address.clone(), reason.clone())).collect(),
+        )
     }
 
     pub(crate) async fn acquire_from(&self, address: &Address, wish: &Wish<'_>) -> Result<Seat, AcquireError> {

@@ -77,7 +77,7 @@ impl Link {
     /// When a step of it does not hold.
     pub fn block(&self, chain: &LeaseChain, key: &PublicKey) -> Result<BlockCertificate, TrustError> {
         match self.1.delegated(chain, key)? {
-            Issuer::Block(certificate) => Ok(certificate),
+            Issuer::Block { block, .. } => Ok(block),
             Issuer::Container(_) => Err(TrustError::Malformed("there is no delegation")),
         }
     }

@@ -80,7 +80,6 @@ impl Trust {
             (block.key == *key, "it lends to another key"),
             (block.firm_code == lender.firm_code, "the lender speaks for another firm"),
             (block.container_id == lender.container_id, "it names another container than the lender's"),
-            (lender.valid_at(block.not_before), "the lender's certificate was not valid then"),
             (within(lender.limits.max_seats, u64::from(block.seats)), "it lends more than the lender may grant"),
             (
                 within(lender.limits.max_grant_seconds, u64::from(block.max_grant_seconds)),
@@ -88,7 +87,7 @@ impl Trust {
             ),
         ];
         match checks.into_iter().find(|(holds, _)| !holds) {
-            None => Ok(Issuer::Block(block)),
+            None => Ok(Issuer::Block { block, lender: Box::new(lender) }),
             Some((_, reason)) => Err(TrustError::Chain(reason.to_owned())),
         }
     }
@@ -117,21 +116,26 @@ pub(crate) enum Issuer {
     /// The vendor's certificate for its own container.
     Container(LeaseCertificate),
     /// Another server's certificate for a block of seats.
-    Block(BlockCertificate),
+    Block {
+        /// For the block.
+        block: BlockCertificate,
+        /// For the server that lends it.
+        lender: Box<LeaseCertificate>,
+    },
 }
 
 impl Issuer {
     const fn key(&self) -> &PublicKey {
         match self {
             Self::Container(certificate) => &certificate.lease_key,
-            Self::Block(certificate) => &certificate.key,
+            Self::Block { block, .. } => &block.key,
         }
     }
 
     const fn firm_and_container(&self) -> (u32, [u8; 32]) {
         match self {
             Self::Container(certificate) => (certificate.firm_code, certificate.container_id),
-            Self::Block(certificate) => (certificate.firm_code, certificate.container_id),
+            Self::Block { block, .. } => (block.firm_code, block.container_id),
         }
     }
 
@@ -139,21 +143,21 @@ impl Issuer {
     const fn covers(&self, product_code: u32, feature_map: u32) -> bool {
         match self {
             Self::Container(_) => true,
-            Self::Block(block) => block.product_code == product_code && feature_map & !block.feature_map == 0,
+            Self::Block { block, .. } => block.product_code == product_code && feature_map & !block.feature_map == 0,
         }
     }
 
     fn valid_at(&self, at: Timestamp) -> bool {
         match self {
             Self::Container(certificate) => certificate.valid_at(at),
-            Self::Block(certificate) => certificate.valid_at(at),
+            Self::Block { block, lender } => block.valid_at(at) && lender.valid_at(at),
         }
     }
 
     const fn limits(&self) -> (Option<u32>, Option<u32>) {
         match self {
             Self::Container(certificate) => (certificate.limits.max_seats, certificate.limits.max_grant_seconds),
-            Self::Block(certificate) => (Some(certificate.seats), Some(certificate.max_grant_seconds)),
+            Self::Block { block, .. } => (Some(block.seats), Some(block.max_grant_seconds)),
         }
     }
 }

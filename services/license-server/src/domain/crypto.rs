@@ -49,6 +49,9 @@ pub enum CryptoError {
     /// The session is not there for this client.
     #[error("the session is not there, or this client has not proved that it is its own")]
     NoSession,
+    /// The seat is out of a block; keys stay where the licence is.
+    #[error("the seat is lent by another licence server, which keeps the product's keys")]
+    Lent,
     /// The licence went away under the session.
     #[error("the license of the session is gone")]
     NoLicense,
@@ -65,6 +68,9 @@ impl CryptoError {
             Self::NoProductKey(_) => (ErrorCode::NotFound, "ask the vendor for an update file, and import it"),
             Self::NoSecret(_) => (ErrorCode::NotFound, "name secret data that the vendor put into the license"),
             Self::NoUnits => (ErrorCode::InvalidArgument, "choose a key that does not depend on units"),
+            Self::Lent => {
+                (ErrorCode::Unsupported, "name the lending licence server in CODEMETER_HOST of programs that use keys")
+            }
             Self::NoLicense | Self::NoSession => (ErrorCode::NotFound, "take a seat again"),
             Self::Suspended => (ErrorCode::Unavailable, "look at the health of the licence server, which says why"),
             Self::NotOurs => (ErrorCode::FileDamaged, "check firm, product, choice and associated data, and the data"),
@@ -93,6 +99,9 @@ impl ProgramKey {
         container_id: &[u8; 32],
         choice: &KeyChoice,
     ) -> Result<Self, CryptoError> {
+        if state.block(session.license).is_some() {
+            return Err(CryptoError::Lent);
+        }
         let firm = state.firms.get(&session.firm_code).ok_or(CryptoError::NoLicense)?;
         let license = firm.licenses.get(&session.license).ok_or(CryptoError::NoLicense)?;
         let entry = license.entry(session.part).ok_or(CryptoError::NoLicense)?;

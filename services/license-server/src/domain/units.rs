@@ -205,8 +205,7 @@ impl Keeper {
             (session.firm_code, session.license, session.part, session.product_code);
         let serial = self.state.container.as_ref().map(|container| container.serial.clone());
         let suspended = self.suspended().map(str::to_owned);
-        let firm = self.state.firms.get_mut(&firm_code);
-        let license = firm.and_then(|firm| firm.licenses.get_mut(&license_id)).ok_or(UnitsError::NoSession)?;
+        let license = self.state.license_mut(firm_code, license_id).ok_or(UnitsError::NoSession)?;
         let entry = license.entry(part).ok_or(UnitsError::NoSession)?;
         let (place, granted) = (entry.places().units, entry.options().unit_counter.map(|counter| counter.0));
         let refused = |reason, instead| {

@@ -32,6 +32,8 @@ pub(crate) struct Fake {
     pub(crate) twist: Twist,
     /// Signs it.
     pub(crate) prove: Prove,
+    /// For a seat out of a block: the way over the lender. Such a server shows no certificate of its own.
+    pub(crate) lender: Option<wire::LeaseChain>,
 }
 
 /// As it should be: a batch of one.
@@ -49,12 +51,16 @@ impl SeatService for Fake {
         let proof = self.key.sign(&server_proof_message(&BINDING, &nonce)).expect("signed");
         Ok(Response::new(wire::HelloResponse {
             version: "9.9.9".to_owned(),
-            chains: vec![wire::LeaseChain {
-                firm_code: FIRM,
-                root_documents: self.root_documents.clone(),
-                lease_certificate: self.certificate.clone(),
-                delegation: Vec::new(),
-            }],
+            chains: if self.lender.is_some() {
+                Vec::new()
+            } else {
+                vec![wire::LeaseChain {
+                    firm_code: FIRM,
+                    root_documents: self.root_documents.clone(),
+                    lease_certificate: self.certificate.clone(),
+                    delegation: Vec::new(),
+                }]
+            },
             proof: proof.as_bytes().to_vec(),
             instance: "fake".to_owned(),
             lease_key: self.claimed.as_bytes().to_vec(),
@@ -82,7 +88,8 @@ impl SeatService for Fake {
         (self.twist)(&mut grant);
         let statement = cbor::encode(&grant);
         let proof = (self.prove)(&self.key, &statement);
-        let grant = wire::Grant { session_id: "ses_1".to_owned(), statement, proof, ..Default::default() };
+        let chain = self.lender.clone();
+        let grant = wire::Grant { session_id: "ses_1".to_owned(), statement, proof, chain, ..Default::default() };
         Ok(Response::new(wire::AcquireResponse { outcome: Some(wire::acquire_response::Outcome::Grant(grant)) }))
     }
 
@@ -110,7 +117,7 @@ impl SeatService for Fake {
     }
 }
 
-async fn try_with(vendor: &Vendor, fake: Fake) -> Result<lictor_sdk::Seat, AcquireError> {
+pub(crate) async fn try_with(vendor: &Vendor, fake: Fake) -> Result<lictor_sdk::Seat, AcquireError> {
     let folder = tempfile::tempdir().expect("a folder");
     let socket: PathBuf = folder.path().join("fake.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
@@ -137,6 +144,7 @@ pub(crate) fn genuine(vendor: &Vendor) -> Fake {
         key,
         twist: |_| {},
         prove: alone,
+        lender: None,
     }
 }
 

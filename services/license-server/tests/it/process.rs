@@ -54,6 +54,13 @@ impl Program {
         (Self::spawn(folder, command).await, free)
     }
 
+    /// With more in its environment.
+    pub(crate) async fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = command(folder);
+        command.envs(environment.iter().copied());
+        Self::spawn(folder, command).await
+    }
+
     async fn spawn(folder: &Path, mut command: Command) -> Self {
         let socket = folder.join("lictor.sock");
         // Left over from a kill: the new one takes its place, and only the new one must be met.

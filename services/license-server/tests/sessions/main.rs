@@ -1,5 +1,6 @@
 //! Seats as many clients want them at once: waiting for them, access rules about them, events that tell of them.
 
+mod crowd;
 mod observing;
 mod programs;
 mod rules;

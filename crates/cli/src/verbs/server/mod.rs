@@ -1,5 +1,6 @@
 //! `lictor server`: what the licence server holds, its files, its sessions, its time.
 
+mod blocks;
 mod containers;
 mod events;
 mod rules;
@@ -56,6 +57,12 @@ safe: what is applied already is skipped.")]
     /// List who holds seats
     #[command(after_help = "Example:\n  lictor server sessions")]
     Sessions,
+    /// List seats that are lent to other licence servers, and seats that are borrowed
+    ///
+    /// A licence server behind a network server (CM_REMOTE_SERVER) borrows seats in blocks and hands them out by itself. What is
+    /// lent counts as taken until it is given back or its time is over.
+    #[command(after_help = "Example:\n  lictor server blocks")]
+    Blocks,
     /// Say what a request for a seat would be answered, and why; takes nothing
     #[command(after_help = "Example:\n  lictor server explain --firm-code 6000010 --product-code 201")]
     Explain(sessions::Explain),
@@ -88,6 +95,7 @@ impl ServerVerbs {
             Self::Import(verb) => transport::import(verb, environment).await,
             Self::Time => time::time(environment).await,
             Self::Sessions => sessions::sessions(environment).await,
+            Self::Blocks => blocks::blocks(environment).await,
             Self::Explain(verb) => sessions::explain(verb, environment).await,
             Self::Log(verb) => events::log(verb, environment).await,
             Self::Watch(which) => events::watch(which, environment).await,

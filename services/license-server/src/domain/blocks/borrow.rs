@@ -22,7 +22,7 @@ use crate::domain::state::State;
 
 /// Seats that were not in use for so long are given back.
 const IDLE: Duration = Duration::from_secs(60);
-/// For how long a lender that had less than was asked for is not asked for more.
+/// For how long a lender that had less than was needed is not asked for more.
 const SHORT: Duration = Duration::from_secs(2);
 
 /// What a lender answered.
@@ -90,8 +90,9 @@ impl Keeper {
         }
         let waiting = if moment.boottime < block.short_until { 0 } else { waiting };
         let seats = size_for(block, waiting);
-        // A full block of a lender that has no more is as it should be.
-        let seats = if moment.boottime < block.short_until { seats.min(block.seats) } else { seats };
+        // What the lender would not give in advance it is not asked for at once again.
+        let needed = block.used().saturating_add(waiting).max(block.seats);
+        let seats = if moment.boottime < block.advance_after { seats.min(needed) } else { seats };
         let confirmed = block.stop_at.is_some() && block.terms.is_some();
         let half = block.stop_at.unwrap_or_default().saturating_sub(block.asked_at) / 2;
         let passes = moment.boottime >= block.asked_at.saturating_add(half);
@@ -135,8 +136,11 @@ impl Keeper {
         let Some(block) = self.state.blocks.get_mut(id) else { return };
         let Some(open) = block.open.take() else { return };
         let Some(sent) = open.first_sent else { return };
-        if answer.seats < open.seats {
+        if answer.seats < open.needed {
             block.short_until = moment.boottime.saturating_add(SHORT);
+        }
+        if answer.seats < open.seats {
+            block.advance_after = moment.boottime.saturating_add(IDLE);
         }
         let stop_at = sent.saturating_add(usable_for(answer.time_to_live));
         (block.stop_at, block.asked_at, block.paused) = (Some(stop_at), sent, false);

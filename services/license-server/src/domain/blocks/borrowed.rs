@@ -84,8 +84,10 @@ pub struct Borrowed {
     /// Most seats in use since it was looked at last.
     pub(super) peak: u32,
     pub(super) peak_since: Duration,
-    /// Until when the lender is not asked for more: it had less than was asked for.
+    /// Until when the lender is not asked for more: it had less than was needed.
     pub(super) short_until: Duration,
+    /// Until when it is not asked for more than is needed: it gave none in advance.
+    pub(super) advance_after: Duration,
     /// The lender has few seats left.
     pub(super) scarce: bool,
 }
@@ -110,6 +112,7 @@ impl Borrowed {
             peak: 0,
             peak_since: Duration::ZERO,
             short_until: Duration::ZERO,
+            advance_after: Duration::ZERO,
             scarce: false,
         }
     }

@@ -110,7 +110,15 @@ async fn a_volume_goes_on_without_its_engine_for_three_days_and_then_stops_until
     stop(server).await;
     let server = volume.start().await;
     assert_eq!(until_granted(&server, &mut number, true).await, serial);
-    let report = ready(&server).await;
+    // The guard of the new process looks for the first time after a moment.
+    let begun = std::time::Instant::now();
+    let report = loop {
+        let report = ready(&server).await;
+        if report.contains("no seats will be given from") || begun.elapsed() > Duration::from_secs(25) {
+            break report;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     assert!(report.starts_with("HTTP/1.1 200") && report.contains("no seats will be given from"), "{report}");
     volume.clock.advance(hours(3));
     let told = until_granted(&server, &mut number, false).await;

@@ -203,8 +203,7 @@ impl World {
                 Some(Answered { number, seats: 0, time_to_live, terms: None, scarce: false })
             }
             Some(Ok(Lending::Lent(Some(lent)))) => {
-                let terms =
-                    Terms { serial: "1".to_owned(), container_id: [1; 32], item: lent.item, chain: Vec::new() };
+                let terms = Terms { serial: "1".to_owned(), container_id: [1; 32], item: lent.item, chain: Vec::new() };
                 let seats = lent.session.seats.get().min(seats);
                 Some(Answered { number, seats, time_to_live, terms: Some(terms), scarce: lent.scarce })
             }
@@ -221,8 +220,7 @@ impl World {
         let without = self.programs.iter().filter(|program| program.node == host && program.session.is_none()).count();
         let waiting = if self.rng.random() { u32::try_from(without).expect("few") } else { 0 };
         let ask = &self.keys[0];
-        let wish =
-            Wish { firm_code: ask.firm_code, product_code: ask.product_code, feature_map: ask.feature_map };
+        let wish = Wish { firm_code: ask.firm_code, product_code: ask.product_code, feature_map: ask.feature_map };
         let asked = move |node: &mut Node| {
             node.change(move |writer, moment| writer.ask_for_block("lender", &wish, waiting, moment))
         };
@@ -358,9 +356,8 @@ impl World {
     }
 
     fn check(&mut self) {
-        let believes = |program: &&Program| {
-            program.session.is_some() && program.believes >= self.nodes[program.node].now()
-        };
+        let believes =
+            |program: &&Program| program.session.is_some() && program.believes >= self.nodes[program.node].now();
         let believers = self.programs.iter().filter(believes).count();
         assert!(believers <= self.seats, "{believers} programs believe in {} seats", self.seats);
     }

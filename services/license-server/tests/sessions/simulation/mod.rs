@@ -5,7 +5,7 @@
 //! was in the queue before him; when all have gone, every seat is free again.
 
 mod blocks;
-mod program;
+pub(crate) mod program;
 
 use std::time::Duration;
 

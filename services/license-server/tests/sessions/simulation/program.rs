@@ -30,9 +30,9 @@ use crate::stage::vendor::{FIRM, Vendor, add};
 
 const EDITOR: u32 = 201;
 
-pub(super) type Asked<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(crate) type Asked<T> = Pin<Box<dyn Future<Output = T>>>;
 
-pub(super) fn poll<T>(future: &mut Asked<T>) -> Option<T> {
+pub(crate) fn poll<T>(future: &mut Asked<T>) -> Option<T> {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => Some(done),
         Poll::Pending => None,
@@ -40,28 +40,28 @@ pub(super) fn poll<T>(future: &mut Asked<T>) -> Option<T> {
 }
 
 /// A program, as its SDK behaves.
-pub(super) struct Program {
-    pub(super) channel: Channel,
-    pub(super) ask: Ask,
-    pub(super) request: u64,
-    pub(super) doing: Doing,
+pub(crate) struct Program {
+    pub(crate) channel: Channel,
+    pub(crate) ask: Ask,
+    pub(crate) request: u64,
+    pub(crate) doing: Doing,
     /// Until when it believes in its seat, since boot.
-    pub(super) believes: Duration,
+    pub(crate) believes: Duration,
     /// Nothing goes through before this time.
-    pub(super) cut_off: Duration,
+    pub(crate) cut_off: Duration,
 }
 
-pub(super) enum Doing {
+pub(crate) enum Doing {
     Nothing,
     Waits { visit: Visit, joined: Option<u64> },
     Holds { session: SessionId, stream: Option<Held> },
 }
 
-pub(super) fn begin(disk: &MemoryDisk, clock: &ManualClock) -> (Turns, Ledger) {
+pub(crate) fn begin(disk: &MemoryDisk, clock: &ManualClock) -> (Turns, Ledger) {
     begin_with(disk, clock, SessionTimes::default())
 }
 
-pub(super) fn begin_with(disk: &MemoryDisk, clock: &ManualClock, times: SessionTimes) -> (Turns, Ledger) {
+pub(crate) fn begin_with(disk: &MemoryDisk, clock: &ManualClock, times: SessionTimes) -> (Turns, Ledger) {
     let Opened { secrets, journal, state, probation, .. } = open(disk).expect("a state");
     let clock = clock.shared();
     let moment = Moment { now: clock.now(), boottime: clock.boottime() };
@@ -77,7 +77,7 @@ pub(super) fn begin_with(disk: &MemoryDisk, clock: &ManualClock, times: SessionT
 }
 
 /// Connections on which the programs have proved themselves; the same for all seeds.
-pub(super) fn channels() -> Vec<(Channel, MemorySigner)> {
+pub(crate) fn channels() -> Vec<(Channel, MemorySigner)> {
     let connect = |number: usize| {
         let key = MemorySigner::from_seed(&[u8::try_from(number).expect("few") + 1; 32]);
         let channel = Channel::new(Peer::Unix, Origin::Local, [9; 32], None);
@@ -89,7 +89,7 @@ pub(super) fn channels() -> Vec<(Channel, MemorySigner)> {
     (0..CLIENTS).map(connect).collect()
 }
 
-pub(super) fn wish(key: &MemorySigner) -> Ask {
+pub(crate) fn wish(key: &MemorySigner) -> Ask {
     Ask {
         request_id: [0; 16],
         asked: [0; 32],
@@ -110,7 +110,7 @@ pub(super) fn wish(key: &MemorySigner) -> Ask {
 }
 
 /// Disks with a container of so many seats.
-pub(super) async fn disks() -> Vec<(u32, MemoryDisk)> {
+pub(crate) async fn disks() -> Vec<(u32, MemoryDisk)> {
     let mut disks = Vec::new();
     for seats in [1, 2, 5] {
         let mut vendor = Vendor::new(FIRM, 1);
