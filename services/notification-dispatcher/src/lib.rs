@@ -31,7 +31,7 @@ use std::{
 
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
-use lictor_storage::Database;
+use lictor_storage::{Database, keeping};
 use lictor_telemetry::prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Notify, Semaphore};
 
@@ -128,6 +128,10 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     });
     let closing = db.clone();
     life.on_stop(async move { closing.close().await });
+    let readers = if settings.broker.is_some() { keeping::Readers::Broker } else { keeping::Readers::FeedOnly };
+    let soft = frame.lifecycle().soft().cancelled_owned();
+    let tidied = keeping::keep_tidy(db.clone(), settings.database.keep, readers, clock.clone(), soft);
+    frame.lifecycle().spawn("tidy", tidied);
     let bells = run_jobs(&settings, &frame, &db, &handle, &clock, &seal);
     frame.pages(http::events::routes(db.clone(), gate.clone()));
     let desk = grpc::Desk {
@@ -172,6 +176,11 @@ fn take_in(
         "times that a producer's feed ended before what had been read of it: its database was restored",
         Counter::default(),
     );
+    let missed = frame.metrics().register(
+        "events_missed",
+        "events that their producer kept no longer when they were asked for",
+        Counter::default(),
+    );
     for (source, feed) in feeds.into_iter().chain([own]) {
         let Some(gap) = gaps.get(&source).cloned() else {
             continue;
@@ -180,8 +189,8 @@ fn take_in(
         reached.insert(source.clone(), Arc::clone(&end));
         let went_back = Arc::new(AtomicBool::new(false));
         ways_back.push((source.clone(), Arc::clone(&went_back)));
-        let (every, feeds_restored) = (settings.pull_every, feeds_restored.clone());
-        let puller = pull::Puller { source, feed, every, gap, reached: end, went_back, feeds_restored };
+        let (every, feeds_restored, missed) = (settings.pull_every, feeds_restored.clone(), missed.clone());
+        let puller = pull::Puller { source, feed, every, gap, reached: end, went_back, feeds_restored, missed };
         life.spawn("feed", pull::pull(puller, db.clone(), handle.clone(), life.soft()));
     }
     // A producer that is down keeps nobody from working; when none can be read, nothing comes in.

@@ -26,6 +26,10 @@ pub(crate) async fn run(
             Ok(backlog) => metrics.show_backlog(&backlog, clock.now()),
             Err(error) => tracing::debug!(error = %error, "the backlog cannot be counted"),
         }
+        match measure::standing(&db, clock.now()).await {
+            Ok(standing) => metrics.show_standing(&standing),
+            Err(error) => tracing::debug!(error = %error, "the destinations cannot be counted"),
+        }
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(EVERY) => {}

@@ -20,7 +20,10 @@ use lictor_telemetry::{
     },
 };
 
-use crate::{domain::outcome::AttemptResult, store::measure::Backlog};
+use crate::{
+    domain::outcome::AttemptResult,
+    store::measure::{Backlog, Standing},
+};
 
 /// Destinations that get a label of their own; the rest is counted together.
 const LABELLED: usize = 100;
@@ -36,6 +39,11 @@ struct DestinationLabels {
     destination: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: String,
+}
+
 /// Counters and gauges. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DispatcherMetrics {
@@ -47,12 +55,23 @@ pub struct DispatcherMetrics {
     lag_seconds: Histogram,
     backlog: Family<DestinationLabels, Gauge>,
     oldest: Gauge,
+    destinations: Family<StateLabels, Gauge>,
+    parked: Gauge,
+    kept_aside: Gauge,
     labelled: Arc<Mutex<HashSet<String>>>,
 }
 
 impl DispatcherMetrics {
     /// Registers them.
     pub fn new(metrics: &Metrics) -> Self {
+        let made = Self::registered(metrics);
+        // A family without members shows nothing at all, and an alert on it would never be able to tell "none" from "gone".
+        made.attempts.get_or_create(&ResultLabels { result: AttemptResult::Taken.name().to_owned() }).inc_by(0);
+        made.of(OTHERS).set(0);
+        made
+    }
+
+    fn registered(metrics: &Metrics) -> Self {
         Self {
             taken: metrics.register("events_taken", "events stored for the first time", Counter::default()),
             repeated: metrics.register(
@@ -80,6 +99,17 @@ impl DispatcherMetrics {
             oldest: metrics.register(
                 "delivery_oldest_seconds",
                 "age of the oldest delivery that no receiver has taken",
+                Gauge::default(),
+            ),
+            destinations: metrics.register(
+                "destinations",
+                "destinations that are sent to, that rest behind an open circuit breaker, that are disabled",
+                Family::default(),
+            ),
+            parked: metrics.register("deliveries_parked", "deliveries that wait for a replay", Gauge::default()),
+            kept_aside: metrics.register(
+                "quarantine_events",
+                "events that are kept aside and not yet understood",
                 Gauge::default(),
             ),
             labelled: Arc::default(),
@@ -124,6 +154,17 @@ impl DispatcherMetrics {
         }
         let age = backlog.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
         self.oldest.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how destinations stand, and what waits for a person.
+    pub fn show_standing(&self, standing: &Standing) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let states = [("enabled", standing.enabled), ("resting", standing.resting), ("disabled", standing.disabled)];
+        for (state, count) in states {
+            self.destinations.get_or_create_owned(&StateLabels { state: state.to_owned() }).set(gauge(count));
+        }
+        self.parked.set(gauge(standing.parked));
+        self.kept_aside.set(gauge(standing.quarantined));
     }
 
     fn of(&self, destination: &str) -> Gauge {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, str::FromStr};
 
-use lictor_api::event::v1::{Event, ListEventsRequest, event_feed_service_client::EventFeedServiceClient};
+use lictor_api::event::v1::{ListEventsRequest, ListEventsResponse, event_feed_service_client::EventFeedServiceClient};
 use lictor_broker::list_events;
 use lictor_runtime::{
     StartError,
@@ -85,12 +85,12 @@ impl Feed {
     }
 
     /// Events after `after`, oldest first, at most `limit`.
-    pub async fn page(&self, after: u64, limit: u32) -> Result<Vec<Event>, Status> {
+    pub async fn page(&self, after: u64, limit: u32) -> Result<ListEventsResponse, Status> {
         let request = ListEventsRequest { after_sequence: after, limit };
         match self {
-            Self::Remote(client) => Ok(client.clone().list_events(request).await?.into_inner().events),
+            Self::Remote(client) => Ok(client.clone().list_events(request).await?.into_inner()),
             Self::Own(db) => match list_events(db, &request).await {
-                Ok(answer) => Ok(answer.events),
+                Ok(answer) => Ok(answer),
                 Err(error) => Err(Status::unavailable(error.to_string())),
             },
         }

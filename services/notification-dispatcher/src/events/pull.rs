@@ -48,6 +48,8 @@ pub struct Puller {
     pub went_back: Arc<AtomicBool>,
     /// Times that this was noticed.
     pub feeds_restored: Counter,
+    /// Events that were kept no longer when they were asked for.
+    pub missed: Counter,
 }
 
 /// Why a reading did not come to the end of the feed.
@@ -114,10 +116,15 @@ pub async fn pull(
 async fn read_to_end(puller: &Puller, db: &Database, engine: &EngineHandle) -> Result<(), Broken> {
     loop {
         let after = inbox::cursor(db, CONSUMER, &puller.source).await?;
-        let page = puller.feed.page(after, PAGE).await?;
+        let answer = puller.feed.page(after, PAGE).await?;
+        if answer.gone_through > after {
+            step_over(puller, db, after, answer.gone_through).await?;
+        }
+        let page = answer.events;
         if page.is_empty() {
-            // Nothing is ever taken out of a feed, so the last event that was read must still be there.
-            if after > 0 && puller.feed.page(after - 1, 1).await?.is_empty() {
+            // What is kept is never taken out of a feed, so the last event that was read must still be there.
+            let kept = after > answer.gone_through;
+            if kept && puller.feed.page(after - 1, 1).await?.events.is_empty() {
                 return Err(Broken::WentBack(after));
             }
             return Ok(());
@@ -137,8 +144,27 @@ async fn read_to_end(puller: &Puller, db: &Database, engine: &EngineHandle) -> R
     }
 }
 
+/// Goes on where the feed begins today. What lies before is gone; who was away for longer than events are kept has missed
+/// some, and standing still would miss the rest too. A dispatcher that never read it begins there.
+async fn step_over(puller: &Puller, db: &Database, after: u64, gone_through: u64) -> Result<(), Broken> {
+    if after > 0 {
+        let missed = gone_through - after;
+        puller.missed.inc_by(missed);
+        tracing::error!(
+            source = puller.source,
+            after,
+            missed,
+            "events were missed: their producer keeps them no longer"
+        );
+    }
+    let mut tx = db.begin().await?;
+    inbox::advance(&mut tx, CONSUMER, &puller.source, gone_through).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Checks an event that came from the service `source`.
-pub(super) fn checked(event: wire::Event, source: &str) -> Result<Event, Quarantined> {
+pub(crate) fn checked(event: wire::Event, source: &str) -> Result<Event, Quarantined> {
     let size = event.encoded_len();
     // Nothing that a table cannot hold may come through: it would be brought again for ever.
     let sequence = i64::try_from(event.sequence).map_or(0, |_| event.sequence);

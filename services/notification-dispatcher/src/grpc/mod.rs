@@ -6,6 +6,7 @@ mod deliveries;
 mod destinations;
 mod events;
 mod feed;
+mod quarantine;
 mod replays;
 mod reports;
 mod shown;
@@ -19,6 +20,7 @@ use lictor_api::{
         delivery_service_server::{DeliveryService, DeliveryServiceServer},
         destination_service_server::{DestinationService, DestinationServiceServer},
         event_service_server::EventServiceServer,
+        quarantine_service_server::QuarantineServiceServer,
         replay_service_server::{ReplayService, ReplayServiceServer},
         report_service_server::ReportServiceServer,
     },
@@ -62,6 +64,8 @@ pub static ACCESS: AccessTable = &[
     ("/lictor.notification.v1.ReplayService/StartReplay", ADMIN),
     ("/lictor.notification.v1.ReplayService/ListReplays", READERS),
     ("/lictor.notification.v1.ReplayService/CancelReplay", ADMIN),
+    ("/lictor.notification.v1.QuarantineService/ListQuarantined", READERS),
+    ("/lictor.notification.v1.QuarantineService/ReprocessQuarantined", ADMIN),
     (READ_EVENTS, Access::AnyOf(&[Role::Admin, Role::Auditor, Role::BackOffice])),
     ("/lictor.notification.v1.ReportService/RunReport", FIGURES),
     ("/lictor.notification.v1.ReportService/ListReports", FIGURES),
@@ -126,5 +130,6 @@ pub fn routes(desk: &Desk) -> Routes {
         .add_service(EventServiceServer::new(events::Events(desk.clone())))
         .add_service(DeliveryServiceServer::new(deliveries::Deliveries(desk.clone())))
         .add_service(ReportServiceServer::new(reports::Reports(desk.clone())))
+        .add_service(QuarantineServiceServer::new(quarantine::Quarantine(desk.clone())))
         .add_service(EventFeedServiceServer::new(feed::Feed(desk.clone())))
 }

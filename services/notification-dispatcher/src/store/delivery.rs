@@ -122,14 +122,15 @@ pub async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> 
     Ok(())
 }
 
-/// Which of these keys have an open delivery.
+/// Which of these keys have an open delivery. A sub-query with a limit is asked key by key; a join might read all that is
+/// open.
 async fn with_open(tx: &mut Tx, keys: &[Key]) -> Result<HashSet<Key>, StorageError> {
     let mut found = HashSet::new();
     for piece in rows::pieces(keys) {
         let text = format!(
             "WITH k (destination_id, order_key) AS (VALUES {}) SELECT destination_id, order_key FROM k \
-             WHERE EXISTS (SELECT 1 FROM delivery AS o WHERE o.destination_id = k.destination_id \
-                           AND o.order_key = k.order_key AND o.state IN ('due', 'leased'))",
+             WHERE (SELECT 1 FROM delivery AS o WHERE o.destination_id = k.destination_id \
+                    AND o.order_key = k.order_key AND o.state IN ('due', 'leased') LIMIT 1) = 1",
             rows::values(piece.len(), 2, 1)
         );
         let mut query = sqlx::query(AssertSqlSafe(text));

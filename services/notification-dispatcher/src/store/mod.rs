@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod listing;
 pub mod measure;
 pub mod page;
+pub mod quarantine;
 pub mod replay;
 pub mod report;
 mod rows;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// Sizes in which lists are cut, largest first.
-const SIZES: [usize; 4] = [128, 32, 8, 1];
+const SIZES: [usize; 7] = [128, 32, 16, 8, 4, 2, 1];
 
 /// Cuts `items` into pieces of the fixed sizes.
 pub(super) fn pieces<T>(mut items: &[T]) -> Vec<&[T]> {
@@ -47,7 +47,7 @@ mod tests {
     fn pieces_have_fixed_sizes_and_lose_nothing() {
         let items: Vec<u32> = (0..300).collect();
         let cut = pieces(&items);
-        assert_eq!(cut.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [128, 128, 32, 8, 1, 1, 1, 1]);
+        assert_eq!(cut.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [128, 128, 32, 8, 4]);
         assert_eq!(cut.concat(), items);
         assert!(pieces::<u32>(&[]).is_empty());
     }

@@ -1,0 +1,4 @@
+
+evt_01KG8Q2Y00000000000000000Alictor.order.created.v1license-central"	subject-1(0:€σωΪB700-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01H›ξΆ`
+ord_01KG8Q2Y00000000000000000B	Nova GmbH*
+editorlic_01KG8Q2Y00000000000000000C"PO-4711
