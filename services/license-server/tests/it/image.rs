@@ -1,12 +1,13 @@
 //! The environment of an image: what is imported at the start, what is refused, and what health says.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lictor_license_file::{context, segment::Operation};
 
+use crate::stage::port::a_port;
 use crate::stage::vendor::{FIRM, Vendor, add};
 
 /// The environment, the exit code, what is said.
@@ -34,10 +35,6 @@ fn command(folder: &Path, http: SocketAddr, environment: &[(&str, &str)]) -> Com
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
-}
-
-fn a_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
 }
 
 /// Runs until it ends by itself.

@@ -48,7 +48,7 @@ impl Program {
 
     /// With a known HTTP address.
     pub(crate) async fn start_with_http(folder: &Path) -> (Self, std::net::SocketAddr) {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let free = crate::stage::port::a_port();
         let mut command = command(folder);
         command.env("HTTP_LISTEN", free.to_string());
         (Self::spawn(folder, command).await, free)

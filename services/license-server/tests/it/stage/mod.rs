@@ -5,6 +5,7 @@ pub(crate) mod doors;
 pub(crate) mod engine;
 pub(crate) mod host;
 pub(crate) mod memory;
+pub(crate) mod port;
 pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod vendor;
