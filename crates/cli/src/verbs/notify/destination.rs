@@ -49,8 +49,10 @@ Examples:
     /// What is not given stays as it is. What is queued keeps its body and goes to the new place.
     #[command(after_help = "\
 Examples:
-  lictor notify destination update dst_01JD3X7Q2V0000000000000000 --url https://erp2.example/in
-  lictor notify destination update dst_01JD3X7Q2V0000000000000000 --clear limits --per-second 5")]
+  lictor notify destination update dst_01JD3X7Q2V0000000000000000 \\
+    --url https://erp2.example/in
+  lictor notify destination update dst_01JD3X7Q2V0000000000000000 \\
+    --clear limits --per-second 5")]
     Update(Box<Update>),
     /// Stop deliveries to a receiver; what comes in the meantime is kept for it
     #[command(
@@ -66,7 +68,8 @@ Examples:
     /// Make a new signing key; the old one signs beside it for a day
     #[command(after_help = "\
 Example:
-  lictor notify destination rotate dst_01JD3X7Q2V0000000000000000 --keep-old-for 3d")]
+  lictor notify destination rotate dst_01JD3X7Q2V0000000000000000 \\
+    --keep-old-for 3d")]
     Rotate(Rotate),
     /// Make one call with an event of no meaning, and tell what came of it
     #[command(after_help = "Example:\n  lictor notify destination test dst_01JD3X7Q2V0000000000000000")]

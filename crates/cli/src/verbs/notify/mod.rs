@@ -36,8 +36,10 @@ Examples:
     #[command(after_help = "\
 Examples:
   lictor notify replay --delivery dlv_01JD3X7Q2V0000000000000000
-  lictor notify replay --destination dst_01JD3X7Q2V0000000000000000 --since 2027-01-31 --failed
-  lictor notify replay --destination dst_01JD3X7Q2V0000000000000000 --since 2027-01-31 --never-attempted")]
+  lictor notify replay --destination dst_01JD3X7Q2V0000000000000000 \\
+    --since 2027-01-31 --failed
+  lictor notify replay --destination dst_01JD3X7Q2V0000000000000000 \\
+    --since 2027-01-31 --never-attempted")]
     Replay(replay::Start),
     /// List replays, newest first, or cancel one
     #[command(after_help = "Example:\n  lictor notify replays --cancel rpl_01JD3X7Q2V0000000000000000")]
