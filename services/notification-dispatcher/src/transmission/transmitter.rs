@@ -32,6 +32,8 @@ use crate::domain::{
     target::Target,
 };
 
+/// How much longer than we a receiver is told to try.
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 /// Connections that are kept; the one that was unused for longest goes first.
 const CHANNELS: usize = 256;
 
@@ -123,7 +125,8 @@ impl TransmitterSender {
             content_type: shipment.content_type.to_owned(),
             body: shipment.body.to_vec(),
         });
-        request.set_timeout(shipment.timeout.unwrap_or(self.deadline));
+        // For the receiver; our own deadline comes first, so that it is seen for what it is.
+        request.set_timeout(shipment.timeout.unwrap_or(self.deadline) + AFTER_DEADLINE);
         if let Some(token) = &way.token {
             request.metadata_mut().insert("authorization", token.clone());
         }
@@ -198,8 +201,9 @@ fn class_of(status: &Status) -> AttemptResult {
         next = cause.source();
     }
     match status.code() {
-        // The client cancels a call by itself when its time is over.
-        Code::DeadlineExceeded | Code::Cancelled => AttemptResult::Timeout,
+        Code::DeadlineExceeded => AttemptResult::Timeout,
+        // The connection went away under the call.
+        Code::Cancelled => AttemptResult::Truncated,
         _ => AttemptResult::Refused,
     }
 }
