@@ -91,8 +91,8 @@ async fn collapsing(world: World, kill: bool) {
         .until(&id, "every status was taken or overtaken", |all| all.iter().all(|one| one.state == 3 || one.state == 5))
         .await;
     for license in ["lic_1", "lic_2"] {
-        let of_license = receiver.taken().into_iter().filter(|one| one.json()["data"]["license_id"] == license);
-        let last = of_license.last().expect("something was taken").json();
+        let mut of_license = receiver.taken().into_iter().filter(|one| one.json()["data"]["license_id"] == license);
+        let last = of_license.next_back().expect("something was taken").json();
         assert_eq!(last["data"]["serial"], "9-20", "the last always arrives, and nothing after it");
     }
     assert!(ended.iter().filter(|one| one.state == 5).count() > 20, "most were left out");
