@@ -9,4 +9,5 @@ echo
 # Issuing needs PostgreSQL, RabbitMQ and Redis: private ones, as in the tests, that count statements.
 export LICTOR_COUNT_STATEMENTS=1
 exec cargo run --locked --quiet -p lictor-test-support --bin with-servers -- \
-  cargo run --locked --quiet -p lictor-tests-load --bin load-issuing
+  sh -c "cargo run --locked --quiet -p lictor-tests-load --bin load-issuing && echo &&
+         cargo run --locked --quiet -p lictor-tests-load --bin load-notify"

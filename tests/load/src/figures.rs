@@ -12,12 +12,27 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// # Errors
 /// The process is gone.
 pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    of_stat(pid, [11, 12])
+}
+
+/// CPU seconds of those of its children that have ended.
+///
+/// # Errors
+/// The process is gone.
+pub fn ended_children(pid: u32) -> anyhow::Result<f64> {
+    of_stat(pid, [13, 14])
+}
+
+fn of_stat(pid: u32, places: [usize; 2]) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in brackets may hold anything; numbers begin after it.
     let (_, rest) = stat.rsplit_once(')').context("a name in brackets")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |place: usize| -> anyhow::Result<f64> { Ok(fields.get(place).context("a field")?.parse()?) };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    let mut ticks = 0.0;
+    for place in places {
+        ticks += fields.get(place).context("a field")?.parse::<f64>()?;
+    }
+    Ok(ticks / TICKS_PER_SECOND)
 }
 
 /// Resident bytes of a process.

@@ -1,4 +1,4 @@
-//! Benchmarks against bare twins of the same run: the licence server, and the issuing of updates.
+//! Benchmarks against bare twins of the same run: the licence server, the issuing of updates, notifications.
 //!
 //! The licence server's twin speaks the same messages over the same TLS and does nothing else, so a ratio tells what the
 //! licence server adds to its transport. Figures are CPU seconds and bytes from `/proc`, taken in turns (A B A B …), as medians of the
@@ -8,6 +8,7 @@ pub mod bare;
 pub mod client;
 pub mod figures;
 pub mod issuing;
+pub mod notify;
 pub mod process;
 pub mod provision;
 pub mod scenario;
