@@ -16,6 +16,8 @@ use lictor_licensing::pool::ItemSeats;
 use lictor_licensing::state::{EntryState, PartState, units_left};
 use lictor_signing::TrustedRoot;
 
+use super::blocks::{BlockId, Borrowed};
+
 /// A firm that may put licences into the container.
 #[derive(Debug)]
 pub struct Firm {
@@ -249,6 +251,20 @@ impl Firm {
     /// Keeps a piece of evidence.
     pub fn keep_evidence(&mut self, piece: Evidence) {
         evidence::keep(&mut self.evidence, piece);
+    }
+}
+
+/// A licence of the container, or the one that a block of seats is of; the rest of the state stays free to be changed.
+pub(super) fn find<'s>(
+    firms: &'s mut BTreeMap<FirmCode, Firm>,
+    blocks: &'s mut BTreeMap<BlockId, Borrowed>,
+    firm: FirmCode,
+    id: LicenseId,
+) -> Option<&'s mut License> {
+    let own = firms.get_mut(&firm).and_then(|firm| firm.licenses.get_mut(&id));
+    match own {
+        Some(license) => Some(license),
+        None => blocks.get_mut(&id.to_u128().to_be_bytes())?.license.as_mut(),
     }
 }
 

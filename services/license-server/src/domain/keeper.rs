@@ -18,11 +18,12 @@ use super::ask::{Answer, Ask, AskError, Attached, Given, Moment, Signed, StreamE
 pub use super::ask::{Undo, Unwritten};
 use super::blocks::lent_for;
 use super::deciding::{Regard, overloaded, request};
+use super::firm::find;
 use super::peer::PeerContainer;
 use super::record::Record;
 use super::rules::Rules;
 use super::session::Session;
-use super::state::{State, find};
+use super::state::State;
 use super::users::list_of;
 use super::waiting::Waiting;
 use crate::settings::SessionTimes;

@@ -17,7 +17,7 @@ use lictor_signing::cbor::{self, Canonical, CborError, Reader, Writer};
 use super::ask::Moment;
 use super::blocks::{BlockId, Borrowed, MAX_BLOCKS};
 use super::deciding::seats_of;
-use super::firm::{Firm, License};
+use super::firm::{Firm, License, find};
 use super::record::{Record, read_keys, read_roots, write_keys, write_roots};
 use super::session::{RequestId, Session, read_firm};
 use super::taken_back::TakenBack;
@@ -308,20 +308,6 @@ impl State {
             })
             .map(|session| session.id)
             .collect()
-    }
-}
-
-/// A licence of the container, or the one that a block of seats is of; the rest of the state stays free to be changed.
-pub(super) fn find<'s>(
-    firms: &'s mut BTreeMap<FirmCode, Firm>,
-    blocks: &'s mut BTreeMap<BlockId, Borrowed>,
-    firm: FirmCode,
-    id: LicenseId,
-) -> Option<&'s mut License> {
-    let own = firms.get_mut(&firm).and_then(|firm| firm.licenses.get_mut(&id));
-    match own {
-        Some(license) => Some(license),
-        None => blocks.get_mut(&id.to_u128().to_be_bytes())?.license.as_mut(),
     }
 }
 

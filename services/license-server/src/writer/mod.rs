@@ -124,13 +124,6 @@ struct Batch {
     reads: Vec<Look>,
 }
 
-impl Batch {
-    fn all_answers(&mut self) -> impl Iterator<Item = &mut Answered> {
-        let served = self.served.iter_mut().map(|(answer, ..)| answer);
-        self.answers.iter_mut().map(|(answer, _)| answer).chain(served)
-    }
-}
-
 /// Starts the thread. `failed` is called when it has to give up; no answer is given after that.
 ///
 /// # Errors

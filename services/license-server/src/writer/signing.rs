@@ -3,9 +3,17 @@
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_signing::{GrantStatement, MAX_BATCH, cbor, sign_batch};
 
-use super::Writer;
 use super::handle::Answered;
+use super::{Batch, Writer};
 use crate::domain::ask::{Answer, Given, Signed};
+
+impl Batch {
+    /// All answers, of those who asked and of those who waited.
+    pub(super) fn all_answers(&mut self) -> impl Iterator<Item = &mut Answered> {
+        let served = self.served.iter_mut().map(|(answer, ..)| answer);
+        self.answers.iter_mut().map(|(answer, _)| answer).chain(served)
+    }
+}
 
 impl Writer {
     /// Signs every grant among the answers.
