@@ -9,6 +9,7 @@ mod containers;
 mod events;
 mod handle;
 mod import;
+mod problem;
 mod signing;
 mod time;
 mod turns;
@@ -33,6 +34,7 @@ pub use events::{Events, MAX_EVENTS, MAX_WATCHERS};
 use handle::{Answered, Command, Look};
 pub use handle::{Held, Ledger, MAX_WAITING};
 pub use import::Imported;
+pub(crate) use problem::{broken, no_space};
 pub use time::TimeImported;
 pub use turns::Turns;
 pub(crate) use units::no_session;
@@ -482,22 +484,4 @@ impl Writer {
 #[expect(clippy::disallowed_methods, reason = "the point is to not be woken by what comes meanwhile")]
 fn let_them_come() {
     std::thread::sleep(GATHER_STEP);
-}
-
-/// The sentence about a full disk.
-pub(crate) fn no_space() -> Problem {
-    Problem::new(
-        ErrorCode::Unavailable,
-        "the disk of the licence server is full, so nothing new can be promised",
-        "free space in its state folder; seats that are held go on and can be given back",
-    )
-}
-
-/// The sentence about a broken disk.
-pub(crate) fn broken() -> Problem {
-    Problem::new(
-        ErrorCode::Unavailable,
-        "the disk of the licence server has failed, and the server is ending",
-        "look into its log, then start it again",
-    )
 }
