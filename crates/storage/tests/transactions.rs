@@ -188,7 +188,7 @@ async fn migrating_twice_and_at_once_applies_each_step_once() {
         let rows =
             sqlx::query("SELECT name FROM schema_migration ORDER BY name").fetch_all(db.pool()).await.expect("select");
         let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        assert_eq!(names, ["0001_account", "storage_0001_tools", "storage_0002_published"]);
+        assert_eq!(names, ["0001_account", "storage_0001_tools", "storage_0002_published", "storage_0003_kept"]);
     })
     .await;
 }

@@ -94,8 +94,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hpke", &["lictor-license-file"]),
     ("blahaj", &["lictor-binding"]),
     ("seccompiler", &["lictor-license-server"]),
-    // Licences are signed and verified in the first two; the third writes keys of tokens in the form that others read.
-    ("ed25519-dalek", &["lictor-signing", "lictor-key-store", "lictor-auth"]),
+    // Licences are signed and verified in the first two; the third writes keys of tokens in the form that others read, and
+    // the fourth signs webhooks as Standard Webhooks says: its keys are of a receiver, never of a firm.
+    ("ed25519-dalek", &["lictor-signing", "lictor-key-store", "lictor-auth", "lictor-notification-dispatcher"]),
 ];
 
 #[test]
