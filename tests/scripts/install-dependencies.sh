@@ -21,11 +21,13 @@ declare -A package_of=(
   [systemd-analyze]=systemd
   [aiosmtpd]=python3-aiosmtpd
   [chromium]=chromium
+  [python3-venv]=python3-venv
 )
 
 has() {
   case "$1" in
     postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || { command -v postgres && command -v initdb; } >/dev/null 2>&1 ;;
+    python3-venv) python3 -m ensurepip --version >/dev/null 2>&1 ;;
     *) command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] ;;
   esac
 }
