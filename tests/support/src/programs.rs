@@ -26,7 +26,10 @@ pub fn folder() -> anyhow::Result<PathBuf> {
 /// It is not built; the text says how to build it.
 pub fn path(name: &str) -> anyhow::Result<PathBuf> {
     let path = folder()?.join(name);
-    ensure!(path.exists(), "`{name}` is not built: run `cargo build --workspace --bins --examples` first (make test does)");
+    ensure!(
+        path.exists(),
+        "`{name}` is not built: run `cargo build --workspace --bins --examples` first (make test does)"
+    );
     Ok(path)
 }
 
