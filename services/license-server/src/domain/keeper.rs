@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_clock::Timestamp;
-use lictor_licensing::access::AccessId;
 use lictor_licensing::decide::grant;
 use lictor_licensing::id::SessionId;
 use lictor_licensing::item::Part;
