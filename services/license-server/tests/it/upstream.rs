@@ -118,7 +118,7 @@ async fn a_network_server_that_the_vendor_does_not_certify_lends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn licenses_that_only_their_own_server_can_keep_are_not_lent_and_rules_hold_on_both_sides() {
+async fn licenses_that_only_their_own_server_can_keep_are_not_lent_and_a_sidecar_keeps_its_rules() {
     let named = Options { named_users: NamedUsers::new(5, 5).ok(), ..options(202, Some(5)) };
     let counting = Options { unit_counter: Some(UnitCounter(9)), ..options(203, Some(5)) };
     let uncounted = options(204, None);
