@@ -149,6 +149,30 @@ async fn licenses_that_only_their_own_server_can_keep_are_not_lent_and_a_sidecar
     assert!(blocks(&network.server.socket).await.lent.is_empty(), "nothing was borrowed for nobody: {refusal}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lender_s_rules_decide_by_the_address_of_the_server_that_borrows() {
+    for (subnet, lent) in [("127.0.0.1", false), ("127.0.0.2", true)] {
+        let rules = tempfile::NamedTempFile::new().expect("a file");
+        let rule = format!("[[rule]]\nname = \"not these\"\neffect = \"deny\"\nwhen = {{ subnet = [\"{subnet}\"] }}\n");
+        std::fs::write(rules.path(), rule).expect("written");
+        let path = rules.path().to_owned();
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = ManualClock::new(start_of_tests());
+        let mut network = TestServer::on(folder, clock, |settings| settings.rules_file = Some(path)).await;
+        let vendor = network.licensed(vec![add(1, 201, 5)]).await;
+        let side = sidecar(&vendor, &[address(&network)], |_| {}).await;
+        let asked = program(&vendor, &address(&side)).acquire(Request::new(FIRM, 201)).await;
+        assert_eq!(blocks(&network.server.socket).await.lent.len(), usize::from(lent), "{subnet}");
+        match asked {
+            Ok(_) => assert!(lent, "{subnet} is denied"),
+            Err(AcquireError::Refused(refusal)) => {
+                assert!(!lent && refusal.to_string().contains("not these"), "{subnet}: {refusal}");
+            }
+            Err(error) => panic!("{subnet}: {error}"),
+        }
+    }
+}
+
 /// What a lender signs for the key of the server that hands out its seats.
 fn delegated(vendor: &Vendor, change: impl FnOnce(&mut BlockCertificate), signer: Option<&MemorySigner>) -> Fake {
     let (lender, server) = (MemorySigner::from_seed(&[60; 32]), MemorySigner::from_seed(&[61; 32]));

@@ -3,6 +3,7 @@
 mod deliveries;
 mod destination;
 mod events;
+mod quarantine;
 mod replay;
 mod report;
 mod way;
@@ -50,6 +51,12 @@ Examples:
   lictor notify events --after 4711 --limit 100 --json
   lictor notify events --type 'lictor.license.*' --follow")]
     Events(events::Events),
+    /// List events that were not understood and are kept aside, or look at them again after an update
+    #[command(after_help = "\
+Examples:
+  lictor notify quarantine
+  lictor notify quarantine --source license-central --reprocess")]
+    Quarantine(quarantine::Quarantine),
     /// What happened in a day, a week or a month: new licenses and transactions, by item
     #[command(subcommand)]
     Report(report::ReportVerbs),
@@ -65,6 +72,7 @@ impl NotifyVerbs {
             Self::Replay(verb) => verb.run(&link, environment).await,
             Self::Replays(verb) => verb.run(&link, environment).await,
             Self::Events(verb) => verb.run(&link, environment).await,
+            Self::Quarantine(verb) => verb.run(&link, environment).await,
             Self::Report(verb) => verb.run(&link, environment).await,
         }
     }

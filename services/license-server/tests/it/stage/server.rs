@@ -33,11 +33,17 @@ impl TestServer {
     /// A server whose container holds what `operations` put into it.
     pub(crate) async fn with(operations: Vec<Operation>) -> (Self, Vendor) {
         let mut this = Self::empty().await;
-        let mut vendor = Vendor::new(FIRM, 1);
-        this.create(&vendor.lif()).await.expect("created");
-        let context = this.context(FIRM).await;
-        this.import(&vendor.update(&context, operations)).await.expect("imported");
+        let vendor = this.licensed(operations).await;
         (this, vendor)
+    }
+
+    /// Makes a container with these licences.
+    pub(crate) async fn licensed(&mut self, operations: Vec<Operation>) -> Vendor {
+        let mut vendor = Vendor::new(FIRM, 1);
+        self.create(&vendor.lif()).await.expect("created");
+        let context = self.context(FIRM).await;
+        self.import(&vendor.update(&context, operations)).await.expect("imported");
+        vendor
     }
 
     pub(crate) async fn on(folder: TempDir, clock: ManualClock, change: impl FnOnce(&mut Settings)) -> Self {
