@@ -74,5 +74,5 @@ pub use grpc::{Gate, MESSAGE_BYTES, open_gate};
 pub use lifecycle::{Lifecycle, Running};
 pub use program::{Program, run};
 pub use readiness::{Readiness, Report};
-pub use settings::{Field, HeldListeners, ListenSettings, LogSettings, Reader, Secret, SettingsError};
+pub use settings::{Field, HeldListeners, KeySource, ListenSettings, LogSettings, Reader, Secret, SettingsError};
 pub use tls::{install_crypto_provider, server_config};

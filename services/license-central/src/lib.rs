@@ -17,12 +17,13 @@ pub mod settings;
 pub mod store;
 pub mod sweeper;
 
+use domain::ticket_key::TicketKey;
 use lictor_clock::SharedClock;
 use lictor_runtime::{Frame, Running, StartError};
 use lictor_storage::keeping::{Readers, keep_tidy};
 
 pub use domain::policy::NoticeDays;
-pub use settings::{Settings, TicketKeySource};
+pub use settings::Settings;
 
 /// Name of the service in events, tokens and logs.
 pub const NAME: &str = "license-central";
@@ -36,7 +37,8 @@ pub const SCHEMA: &str = "license_central";
 pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
     let frame = Frame::bind(NAME, &settings.listen).await?;
     let gate = lictor_auth::gate(grpc::ACCESS, settings.auth.verifier(clock.clone())?);
-    let key = settings.ticket_key.key()?;
+    let key = TicketKey::new(settings.ticket_key.key("ticket key", ids::random)?);
+    tracing::info!(key = %key.id(), "tickets are made from this key");
     let db = settings.database.open(SCHEMA, store::MIGRATIONS, clock.now()).await?;
 
     let ready = db.clone();

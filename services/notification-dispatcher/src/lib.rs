@@ -67,7 +67,7 @@ const READERS: usize = 64;
 pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, StartError> {
     lictor_runtime::install_crypto_provider();
     let mut frame = Frame::bind(SOURCE, &settings.listen).await?;
-    let seal = settings.destination_key.seal()?;
+    let seal = Seal::new(settings.destination_key.key("destination key", random::bytes)?);
     let verifier = settings.auth.verifier(clock.clone())?;
     let gate = lictor_auth::gate(grpc::ACCESS, verifier.clone());
     let allow = Arc::new(settings.webhook_allow.clone());

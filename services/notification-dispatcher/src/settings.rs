@@ -1,27 +1,20 @@
 //! Settings of the notification dispatcher.
 
-mod key;
 mod ways;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use lictor_auth::AuthSettings;
 use lictor_broker::Broker;
 use lictor_clock::duration;
-use lictor_runtime::{Field, ListenSettings, Reader};
+use lictor_runtime::{Field, KeySource, ListenSettings, Reader};
 use lictor_storage::DatabaseSettings;
 
 use crate::{
-    domain::{
-        allow::AllowList,
-        destination::GiveUp,
-        schedule::Schedule,
-        seal::{KEY_BYTES, Seal},
-    },
+    domain::{allow::AllowList, destination::GiveUp, schedule::Schedule},
     events::producer::ProducerList,
 };
 
-pub use key::SealSource;
 pub use ways::{ReportSettings, WaySettings};
 
 const GRPC_PORT: u16 = 7080;
@@ -122,7 +115,7 @@ pub struct Settings {
     /// How often each feed is read.
     pub pull_every: Duration,
     /// What the secrets of destinations are sealed with.
-    pub destination_key: SealSource,
+    pub destination_key: KeySource,
     /// How long events, taken deliveries and their attempts are kept.
     pub keep_events: Duration,
     /// What webhooks may reach beyond the public internet.
@@ -167,7 +160,7 @@ impl Settings {
             producers: reader.parsed(&PRODUCERS),
             producers_ca: reader.optional_file(&PRODUCERS_CA),
             pull_every: bounded(reader, &PULL_EVERY, Duration::from_millis(100), Duration::from_secs(86_400)),
-            destination_key: destination_key(reader),
+            destination_key: KeySource::read(reader, &DESTINATION_KEY, &DESTINATION_KEY_PATH),
             keep_events: bounded(reader, &KEEP_EVENTS, duration::days(1), duration::days(3_650)),
             webhook_allow: reader.parsed(&WEBHOOK_ALLOW),
             webhook_ca: reader.optional_file(&WEBHOOK_CA),
@@ -194,7 +187,7 @@ impl Settings {
             producers: ProducerList::default(),
             producers_ca: None,
             pull_every: Duration::from_secs(15),
-            destination_key: SealSource::Given(Seal::new([0; KEY_BYTES])),
+            destination_key: KeySource::Given([0; 32]),
             keep_events: duration::days(90),
             webhook_allow: AllowList::default(),
             webhook_ca: None,
@@ -209,21 +202,6 @@ impl Settings {
             sweep_every: Duration::from_secs(1),
         }
     }
-}
-
-fn destination_key(reader: &mut Reader) -> SealSource {
-    let given = reader.optional_secret(&DESTINATION_KEY);
-    let file = reader.optional_path(&DESTINATION_KEY_PATH);
-    match (given, file) {
-        (Some(given), None) => match Seal::from_hex(given.expose()) {
-            Ok(seal) => return SealSource::Given(seal),
-            Err(error) => reader.mistake(&DESTINATION_KEY, format!("is wrong: {error}")),
-        },
-        (None, Some(path)) => return SealSource::File(path),
-        (Some(_), Some(_)) => reader.mistake(&DESTINATION_KEY, "and destination_key_path exclude each other"),
-        (None, None) => reader.mistake(&DESTINATION_KEY, "or destination_key_path is missing"),
-    }
-    SealSource::File(PathBuf::new())
 }
 
 fn bounded(reader: &mut Reader, field: &Field, least: Duration, most: Duration) -> Duration {

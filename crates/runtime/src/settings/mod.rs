@@ -2,11 +2,13 @@
 
 mod field;
 mod groups;
+mod key;
 mod reader;
 mod secret;
 
 pub use field::Field;
 pub(crate) use groups::HTTP_LISTEN;
 pub use groups::{HeldListeners, ListenSettings, LogSettings};
+pub use key::KeySource;
 pub use reader::{Reader, SettingsError};
 pub use secret::Secret;

@@ -35,7 +35,6 @@ use lictor_api::{
 use lictor_auth::{AuthSettings, LocalIssuer, Role};
 use lictor_broker::Broker;
 use lictor_clock::{Clock as _, ManualClock, Timestamp};
-use lictor_license_central::TicketKeySource;
 use lictor_license_file::lif;
 use lictor_licensing::ContainerKind;
 use lictor_runtime::{
@@ -212,7 +211,7 @@ impl Vendor {
                 auth: AuthSettings::local(&issuer, "lictor"),
                 database: database("central.db"),
                 broker: broker.clone(),
-                ticket_key: TicketKeySource::File(folder.path().join("ticket.key")),
+                ticket_key: lictor_runtime::KeySource::File(folder.path().join("ticket.key")),
                 expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
             },
             clock.shared(),

@@ -11,44 +11,17 @@ use sha2::{Digest, Sha256};
 const LABEL: &[u8] = b"lictor-ticket-from-id-v1\0";
 
 /// Bytes of a ticket key.
-pub const KEY_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
 
 /// Derives tickets. `Debug` shows the key's public name alone.
 #[derive(Clone)]
 pub struct TicketKey([u8; KEY_BYTES]);
-
-/// A text that is no ticket key. The text itself is never repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a ticket key is 64 hexadecimal digits")]
-pub struct TicketKeyError;
 
 impl TicketKey {
     /// The key of 32 random bytes.
     #[must_use]
     pub const fn new(bytes: [u8; KEY_BYTES]) -> Self {
         Self(bytes)
-    }
-
-    /// Reads 64 hexadecimal digits; white space around them is left out.
-    ///
-    /// # Errors
-    /// [`TicketKeyError`] for anything else.
-    pub fn from_hex(text: &str) -> Result<Self, TicketKeyError> {
-        let text = text.trim();
-        if text.len() != KEY_BYTES * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(TicketKeyError);
-        }
-        let mut bytes = [0; KEY_BYTES];
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[place * 2..place * 2 + 2], 16).map_err(|_| TicketKeyError)?;
-        }
-        Ok(Self(bytes))
-    }
-
-    /// The key as 64 hexadecimal digits, for its file.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A public name of the key: tells which key made a ticket, and nothing else.
@@ -92,12 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_survives_its_file_and_is_not_shown() {
+    fn a_key_is_not_shown() {
         let key = TicketKey::new(std::array::from_fn(|place| place as u8));
-        assert_eq!(TicketKey::from_hex(&format!(" {}\n", key.to_hex())).expect("own text").0, key.0);
         assert!(!format!("{key:?}").contains("0001020304"));
-        for bad in ["", "00", &"g".repeat(64), &"0".repeat(65), &"é".repeat(32)] {
-            assert!(TicketKey::from_hex(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -15,7 +15,7 @@ use lictor_api::{
 use lictor_auth::{AuthSettings, LocalIssuer, Role};
 use lictor_broker::Broker;
 use lictor_clock::{Clock as _, SystemClock};
-use lictor_license_central::{Settings, TicketKeySource, start};
+use lictor_license_central::{Settings, start};
 use lictor_licensing::error::ErrorCode;
 use lictor_runtime::{
     ListenSettings, Running, StartError,
@@ -37,7 +37,7 @@ fn settings(folder: &Path, issuer: &LocalIssuer) -> Settings {
         auth: AuthSettings::local(issuer, "lictor"),
         database: DatabaseSettings::at(lictor_storage::sqlite_url(&folder.join("central.db"))),
         broker: Broker::in_process(),
-        ticket_key: TicketKeySource::File(folder.join("ticket.key")),
+        ticket_key: lictor_runtime::KeySource::File(folder.join("ticket.key")),
         expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
     }
 }

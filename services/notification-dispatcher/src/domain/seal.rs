@@ -8,17 +8,12 @@ use chacha20poly1305::{
 use sha2::{Digest, Sha256};
 
 /// Bytes of a destination key.
-pub const KEY_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 
 /// Seals and opens. `Debug` shows the key's public name alone.
 #[derive(Clone)]
 pub struct Seal([u8; KEY_BYTES]);
-
-/// A text that is no destination key. The text itself is never repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a destination key is 64 hexadecimal digits")]
-pub struct SealKeyError;
 
 /// Bytes that were sealed with another key, for another place, or changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,27 +24,6 @@ impl Seal {
     /// A seal of 32 random bytes.
     pub const fn new(key: [u8; KEY_BYTES]) -> Self {
         Self(key)
-    }
-
-    /// Reads 64 hexadecimal digits; white space around them is left out.
-    ///
-    /// # Errors
-    /// [`SealKeyError`] for anything else.
-    pub fn from_hex(text: &str) -> Result<Self, SealKeyError> {
-        let text = text.trim();
-        if text.len() != KEY_BYTES * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(SealKeyError);
-        }
-        let mut key = [0; KEY_BYTES];
-        for (place, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[place * 2..place * 2 + 2], 16).map_err(|_| SealKeyError)?;
-        }
-        Ok(Self(key))
-    }
-
-    /// The key as 64 hexadecimal digits, for its file.
-    pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Seals `bytes` for one `place`, such as the settings of one destination; `nonce` is fresh and random.
@@ -100,12 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_survives_its_file_and_is_not_shown() {
+    fn a_key_is_not_shown() {
         let seal = Seal::new(std::array::from_fn(|place| u8::try_from(place).expect("small")));
-        assert_eq!(Seal::from_hex(&format!(" {}\n", seal.to_hex())).expect("own text").0, seal.0);
         assert!(!format!("{seal:?}").contains("0001020304"));
-        for bad in ["", "00", &"g".repeat(64), &"0".repeat(65), &"é".repeat(32)] {
-            assert!(Seal::from_hex(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -169,8 +169,7 @@ async fn no_secret_lies_open_in_the_tables_and_another_key_stops_the_start() {
         assert!(!stored.contains(&bytes) && !stored.contains("hooks.example"), "{text}");
     }
     pool.close().await;
-    let other = lictor_notification_dispatcher::domain::seal::Seal::new([9; 32]);
-    world.settings.destination_key = lictor_notification_dispatcher::settings::SealSource::Given(other);
+    world.settings.destination_key = lictor_runtime::KeySource::Given([9; 32]);
     let refused = lictor_notification_dispatcher::start(world.settings.clone(), world.clock.clone()).await;
     assert!(refused.expect_err("another key").to_string().contains("destination key"));
 }

@@ -291,7 +291,7 @@ async fn central(folder: &Path, issuer: &LocalIssuer, broker: &Broker, clock: &S
         auth: AuthSettings::local(issuer, AUDIENCE),
         database: database(folder, "central"),
         broker: broker.clone(),
-        ticket_key: lictor_license_central::TicketKeySource::File(folder.join("ticket.key")),
+        ticket_key: lictor_runtime::KeySource::File(folder.join("ticket.key")),
         expiry_notice_days: lictor_license_central::NoticeDays::USUAL,
     };
     lictor_license_central::start(settings, clock.clone()).await.expect("license-central")
