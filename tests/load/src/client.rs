@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Context, bail};
 use hyper_util::rt::TokioIo;
 use lictor_api::server::v1::{
-    AcquireRequest, HelloRequest, HoldEvent, HoldRequest, ReleaseRequest, acquire_response::Outcome,
+    AcquireRequest, HelloRequest, HoldEvent, HoldRequest, ReleaseRequest, RevalidateRequest, acquire_response::Outcome,
     seat_service_client::SeatServiceClient,
 };
 use lictor_key_store::MemorySigner;
@@ -43,6 +43,16 @@ impl Connection {
     /// # Errors
     /// The server does not answer.
     pub async fn open(address: SocketAddr, tls: &Arc<ClientConfig>) -> anyhow::Result<Self> {
+        let mut connection = Self::dial(address, tls).await?;
+        connection.seats.hello(HelloRequest { nonce: random::<32>()?.to_vec(), firm_code: FIRM }).await?;
+        Ok(connection)
+    }
+
+    /// Connects and says nothing yet.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn dial(address: SocketAddr, tls: &Arc<ClientConfig>) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("license-server")?;
@@ -53,9 +63,7 @@ impl Connection {
             std::future::ready(only.take().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
         });
         let channel = Endpoint::from_static("http://license-server").connect_with_connector(connector).await?;
-        let mut seats = SeatServiceClient::new(channel);
-        seats.hello(HelloRequest { nonce: random::<32>()?.to_vec(), firm_code: FIRM }).await?;
-        Ok(Self { seats, binding })
+        Ok(Self { seats: SeatServiceClient::new(channel), binding })
     }
 
     /// A client instance with a key of its own on this connection.
@@ -63,7 +71,14 @@ impl Connection {
     /// # Errors
     /// The machine gives no random bytes.
     pub fn instance(&self) -> anyhow::Result<Instance> {
-        let key = MemorySigner::from_seed(&random()?);
+        self.instance_of(&MemorySigner::from_seed(&random()?))
+    }
+
+    /// The client instance that has this key, on this connection.
+    ///
+    /// # Errors
+    /// The key does not sign.
+    pub fn instance_of(&self, key: &MemorySigner) -> anyhow::Result<Instance> {
         let message = client_proof_message(&self.binding, key.public_key().as_bytes());
         let proof = key.sign(&message).map_err(|error| anyhow::anyhow!("{error}"))?.as_bytes().to_vec();
         Ok(Instance { seats: self.seats.clone(), key: key.public_key().as_bytes().to_vec(), proof })
@@ -101,6 +116,15 @@ impl Instance {
         }
     }
 
+    /// Keeps it for another while.
+    ///
+    /// # Errors
+    /// The server does not know it, or does not answer.
+    pub async fn revalidate(&mut self, session_id: String) -> anyhow::Result<()> {
+        self.seats.revalidate(RevalidateRequest { session_id, proof: Vec::new() }).await?;
+        Ok(())
+    }
+
     /// Gives it back.
     ///
     /// # Errors
@@ -116,14 +140,27 @@ impl Instance {
     /// The server refuses.
     pub async fn hold(&mut self) -> anyhow::Result<(String, Streaming<HoldEvent>)> {
         let session_id = self.acquire().await?;
-        let request = HoldRequest { session_id: session_id.clone(), proof: Vec::new() };
+        let beats = self.hold_again(session_id.clone()).await?;
+        Ok((session_id, beats))
+    }
+
+    /// Holds a seat that it has already: returns with the open stream after its first beat.
+    ///
+    /// # Errors
+    /// The server does not know it, or does not answer.
+    pub async fn hold_again(&mut self, session_id: String) -> anyhow::Result<Streaming<HoldEvent>> {
+        let request = HoldRequest { session_id, proof: std::mem::take(&mut self.proof) };
         let mut beats = self.seats.hold(request).await?.into_inner();
         beats.message().await?.context("a first beat")?;
-        Ok((session_id, beats))
+        Ok(beats)
     }
 }
 
-fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+/// Random bytes.
+///
+/// # Errors
+/// The machine gives none.
+pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     Ok(bytes)

@@ -15,6 +15,20 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     of_stat(pid, [11, 12])
 }
 
+/// CPU seconds of a process' threads as the scheduler counts them, in nanoseconds rather than ticks; what threads used that
+/// have ended is not in it. Where the kernel does not count so, the ticks.
+///
+/// # Errors
+/// The process is gone.
+pub fn fine_cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Ok(counted) = fs::read_to_string(thread?.path().join("schedstat")) else { return cpu_seconds(pid) };
+        nanoseconds += counted.split_whitespace().next().context("a first figure")?.parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e9)
+}
+
 /// CPU seconds of those of its children that have ended.
 ///
 /// # Errors
@@ -87,6 +101,7 @@ mod tests {
     fn own_process_has_figures() {
         let pid = std::process::id();
         assert!(cpu_seconds(pid).expect("a figure") >= 0.0);
+        assert!(fine_cpu_seconds(pid).expect("a figure") >= 0.0);
         assert!(resident_bytes(pid).expect("a figure") > 0.0);
         let (all, busy) = machine_seconds().expect("a figure");
         assert!(all >= busy);

@@ -5,10 +5,15 @@
 //! ratios of the rounds; speeds are printed beside them and say little on a busy machine. Nothing is asserted about time.
 
 pub mod bare;
+pub mod blocks;
 pub mod client;
+pub mod cold;
+pub mod crowd;
 pub mod figures;
 pub mod issuing;
 pub mod notify;
 pub mod process;
 pub mod provision;
+pub mod report;
 pub mod scenario;
+pub mod wish;

@@ -1,110 +1,126 @@
 //! `make bench`: the licence server beside its bare twin. Prints ratios and asserts nothing about time.
-//!
-//! `load-bench [--rounds N] [--seconds N] [--clients N]`
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
 use lictor_tests_load::{
+    blocks::blocks,
     client,
-    figures::median,
+    cold::cold,
+    crowd::crowd,
     process::{Kind, Template},
-    scenario::{self, Stretch},
+    report::{Round, bytes, cpu, ratio, show},
+    scenario::{self, Calls, Fresh, Stretch},
+    wish::Wish,
 };
+use rustls::ClientConfig;
 
-struct Wish {
-    rounds: usize,
-    seconds: u64,
-    clients: usize,
-}
+/// Calls of one client instance per second that a side of a round shall take, roughly.
+const CALLS_PER_SECOND: usize = 100;
+/// Client instances that ask at the same time where syncs are counted.
+const IN_FLIGHT: usize = 256;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let wish = wish(std::env::args().skip(1))?;
+    let wish = Wish::read(std::env::args().skip(1))?;
     let tls = client::tls();
     let template = Template::make().await?;
     let mut out = io::stdout();
-
-    writeln!(
-        out,
-        "seats: acquire + release, 4 connections x 16 clients, TLS 1.3; `others` is the share of the machine that other programs used"
-    )?;
-    let mut rounds = Vec::new();
-    let (real, twin) = (template.start(Kind::Real).await?, template.start(Kind::Twin).await?);
-    let length = Duration::from_secs(wish.seconds);
-    for round in 1..=wish.rounds {
-        let of_twin = scenario::pairs(&twin, &tls, Duration::from_secs(1), length).await?;
-        let of_real = scenario::pairs(&real, &tls, Duration::from_secs(1), length).await?;
-        show(&mut out, round, "pairs/s", &of_twin, &of_real)?;
-        rounds.push((of_twin, of_real));
+    if wish.wants("calls") {
+        calls(&mut out, &template, &tls, &wish).await?;
     }
-    drop((real, twin));
-    let cpu = |stretch: &Stretch| stretch.server_cpu / stretch.count;
-    let speed = |stretch: &Stretch| stretch.count / stretch.wall;
-    ratio(&mut out, "server CPU per acquire + release, licence server / twin", &rounds, cpu)?;
-    ratio(&mut out, "acquire + release per second, licence server / twin", &rounds, speed)?;
-
-    writeln!(out, "\nfresh clients: {} of them, each connects, takes a seat and holds it", wish.clients)?;
-    let mut rounds = Vec::new();
-    for round in 1..=wish.rounds.div_ceil(2) {
-        // Memory is not given back, so each round has processes of its own.
-        let of_twin = scenario::storm(&template.start(Kind::Twin).await?, &tls, wish.clients).await?;
-        let of_real = scenario::storm(&template.start(Kind::Real).await?, &tls, wish.clients).await?;
-        show(&mut out, round, "clients/s", &of_twin, &of_real)?;
-        let bytes = |stretch: &Stretch| stretch.grown / stretch.count / 1024.0;
-        writeln!(
-            out,
-            "           KiB per held seat: twin {:.1}, licence server {:.1}",
-            bytes(&of_twin),
-            bytes(&of_real)
-        )?;
-        rounds.push((of_twin, of_real));
+    if wish.wants("fresh") {
+        fresh(&mut out, &template, &tls, &wish).await?;
     }
-    ratio(&mut out, "server CPU per fresh client with a seat, licence server / twin", &rounds, cpu)?;
-    ratio(&mut out, "time per fresh client with a seat, licence server / twin", &rounds, |stretch| stretch.wall)?;
-    ratio(&mut out, "bytes per held seat, licence server / twin", &rounds, |stretch| stretch.grown / stretch.count)?;
+    if wish.wants("crowd") {
+        crowd(&mut out, &template, wish.crowd).await?;
+    }
+    if wish.wants("blocks") {
+        blocks(&mut out, &template, &tls, wish.hosts).await?;
+    }
+    if wish.wants("run") {
+        cold(&mut out, &template, 4 * wish.rounds).await?;
+    }
+    if wish.wants("syncs") {
+        syncs(&mut out, &template, &tls, wish.seconds).await?;
+    }
     Ok(())
 }
 
-fn show(out: &mut impl Write, round: usize, unit: &str, twin: &Stretch, real: &Stretch) -> io::Result<()> {
-    let side = |stretch: &Stretch| {
-        format!(
-            "{:>6.0} {unit}, {:>6.1} us CPU each, others {:>3.0} %",
-            stretch.count / stretch.wall,
-            stretch.server_cpu / stretch.count * 1e6,
-            stretch.others * 100.0
-        )
-    };
-    writeln!(out, "  round {round}: twin {} | licence server {}", side(twin), side(real))
-}
-
-/// The median over the rounds of what one side has to the other, with the range.
-fn ratio(
-    out: &mut impl Write,
-    what: &str,
-    rounds: &[(Stretch, Stretch)],
-    figure: impl Fn(&Stretch) -> f64,
-) -> io::Result<()> {
-    let ratios: Vec<f64> = rounds.iter().map(|(twin, real)| figure(real) / figure(twin)).collect();
-    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = ratios.iter().copied().fold(0.0, f64::max);
-    writeln!(out, "  {what}: {:.2} (from {least:.2} to {most:.2} in {} rounds)", median(&ratios), ratios.len())
-}
-
-fn wish(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Wish> {
-    let mut wish = Wish { rounds: 5, seconds: 3, clients: 2_000 };
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().with_context(|| format!("{name} needs a number"))?;
-        let number: u64 = value.parse().with_context(|| format!("{value:?} is no number"))?;
-        match name.as_str() {
-            "--rounds" => wish.rounds = usize::try_from(number.clamp(1, 100))?,
-            "--seconds" => wish.seconds = number.clamp(1, 60),
-            "--clients" => wish.clients = usize::try_from(number.clamp(1, 9_000))?,
-            _ => bail!("usage: load-bench [--rounds N] [--seconds N] [--clients N]"),
+async fn calls(out: &mut impl Write, template: &Template, tls: &Arc<ClientConfig>, wish: &Wish) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "calls: 64 clients on 4 connections, TLS 1.3, a call under way each; `others` is the share of the machine that other \
+         programs used"
+    )?;
+    let (real, twin) = (template.start(Kind::Real).await?, template.start(Kind::Twin).await?);
+    let mut rounds = Vec::new();
+    for round in 0..=wish.rounds {
+        let of_twin = scenario::calls(&twin, tls, wish.seconds * CALLS_PER_SECOND).await?;
+        let of_real = scenario::calls(&real, tls, wish.seconds * CALLS_PER_SECOND).await?;
+        // The first warms up.
+        if round > 0 {
+            rounds.push((of_twin, of_real));
         }
     }
-    Ok(wish)
+    let split = |all: &Calls| [all.acquire, all.revalidate, all.release];
+    for (kind, name) in ["acquire", "revalidate", "release"].into_iter().enumerate() {
+        let rounds: Vec<Round> = rounds.iter().map(|(twin, real)| (split(twin)[kind], split(real)[kind])).collect();
+        for (number, round) in rounds.iter().enumerate() {
+            show(out, number + 1, name, round)?;
+        }
+        ratio(out, &format!("server CPU per {name}"), "aim: <= 1.5", &rounds, cpu)?;
+        ratio(out, &format!("{name} per second"), "no aim", &rounds, |stretch| stretch.count / stretch.wall)?;
+    }
+    Ok(())
+}
+
+async fn fresh(out: &mut impl Write, template: &Template, tls: &Arc<ClientConfig>, wish: &Wish) -> anyhow::Result<()> {
+    let count = wish.clients;
+    for what in [Fresh::Seat, Fresh::Held] {
+        let does = match what {
+            Fresh::Seat => "connects and takes a seat; at the twin: connects and does one call",
+            Fresh::Held => "connects, takes a seat and holds it; at the twin: the same messages",
+        };
+        writeln!(out, "\nfresh clients: {count} of them, each {does}")?;
+        let mut rounds = Vec::new();
+        for round in 1..=wish.rounds {
+            // Memory is not given back, so each round has processes of its own.
+            let twin = template.start(Kind::Twin).await?;
+            let of_twin = scenario::fresh((Kind::Twin, &twin), tls, count, what).await?;
+            drop(twin);
+            let real = template.start(Kind::Real).await?;
+            let of_real = scenario::fresh((Kind::Real, &real), tls, count, what).await?;
+            show(out, round, "clients", &(of_twin, of_real))?;
+            rounds.push((of_twin, of_real));
+        }
+        match what {
+            Fresh::Seat => ratio(out, "server CPU per fresh connection with a seat", "aim: <= 1.3", &rounds, cpu)?,
+            Fresh::Held => {
+                ratio(out, "server CPU per fresh client with a held seat", "no aim", &rounds, cpu)?;
+                ratio(out, "bytes per held seat", "aim: <= 1.25", &rounds, bytes)?;
+                let (twin, real) = rounds[rounds.len() - 1];
+                let kibibytes = |stretch: &Stretch| bytes(stretch) / 1024.0;
+                writeln!(out, "  last round: {:.1} KiB, twin {:.1} KiB", kibibytes(&real), kibibytes(&twin))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn syncs(
+    out: &mut impl Write,
+    template: &Template,
+    tls: &Arc<ClientConfig>,
+    seconds: usize,
+) -> anyhow::Result<()> {
+    writeln!(out, "\nsyncs: {IN_FLIGHT} clients take a seat and give it back, each over and over")?;
+    let server = template.start(Kind::Real).await?;
+    let before = (server.metric("lictor_journal_syncs").await?, server.metric("lictor_seats_granted_total").await?);
+    scenario::pairs(&server, tls, IN_FLIGHT, Duration::from_secs(u64::try_from(seconds)?)).await?;
+    let syncs = server.metric("lictor_journal_syncs").await? - before.0;
+    let grants = server.metric("lictor_seats_granted_total").await? - before.1;
+    writeln!(out, "  {syncs} syncs of the journal for {grants} grants: 1 for {:.0} (aim: <= 1/8)", grants / syncs)?;
+    Ok(())
 }

@@ -33,14 +33,14 @@ pub const FIRM: u32 = 6_000_001;
 /// The product that seats are taken of.
 pub const PRODUCT: u32 = 201;
 /// Its seats: more than any scenario takes.
-pub const SEATS: u32 = 10_000;
+pub const SEATS: u32 = 45_000;
 
 /// Creates the container of the server behind `socket` and puts the product into it. The lease key's certificate has
-/// limits of its own, so they are left open.
+/// limits of its own, so they are left open. Gives the vendor's licence information file, by which programs trust it.
 ///
 /// # Errors
 /// The server refuses a step.
-pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<()> {
+pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<Vec<u8>> {
     let signer = |role: u8| MemorySigner::from_seed(&[role; 32]);
     let (root, issue, certifier) = (signer(1), signer(2), signer(3));
     let document = RootDocument {
@@ -65,7 +65,7 @@ pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<()> {
     let lif = lif::build(&information, std::slice::from_ref(&root_document), &[&issue])?;
 
     let mut containers = ContainerServiceClient::new(unix_channel(socket).await?);
-    containers.create_container(CreateContainerRequest { lif, kind: 0 }).await?;
+    containers.create_container(CreateContainerRequest { lif: lif.clone(), kind: 0 }).await?;
     let request = CreateContextRequest { firm_code: FIRM, serial: String::new(), challenge: Vec::new() };
     let file = containers.create_context(request).await?.into_inner().context;
     let context = context::read(&file)?.context;
@@ -95,7 +95,7 @@ pub async fn provision(socket: &Path, now: Timestamp) -> anyhow::Result<()> {
     let segment = sign_payload(&planned.payload, &[&issue])?;
     let file = update::build(&[], &[segment])?;
     containers.import_update(ImportUpdateRequest { update: file }).await?;
-    Ok(())
+    Ok(lif)
 }
 
 /// The product with this many seats, encoded.

@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
 use rustls::ClientConfig;
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use crate::{
-    client::Connection,
-    figures::{cpu_seconds, machine_seconds, resident_bytes},
-    process::Server,
+    client::{Connection, Instance},
+    figures::{cpu_seconds, fine_cpu_seconds, machine_seconds, resident_bytes},
+    process::{Kind, Server},
 };
 
-/// Connections of the seat scenario.
+/// Connections of the scenario of calls.
 const CONNECTIONS: usize = 4;
 /// Client instances on each of them, each with one call under way.
 const INSTANCES: usize = 16;
@@ -46,7 +47,7 @@ impl Meter {
     fn start(pid: u32) -> anyhow::Result<Self> {
         Ok(Self {
             pid,
-            server: cpu_seconds(pid)?,
+            server: fine_cpu_seconds(pid)?,
             own: cpu_seconds(std::process::id())?,
             machine: machine_seconds()?,
             resident: resident_bytes(pid)?,
@@ -54,67 +55,145 @@ impl Meter {
         })
     }
 
-    fn stop(&self, count: f64) -> anyhow::Result<Stretch> {
+    fn stop(&self, count: usize) -> anyhow::Result<Stretch> {
         let wall = self.began.elapsed().as_secs_f64();
-        let server_cpu = cpu_seconds(self.pid)? - self.server;
+        let server_cpu = fine_cpu_seconds(self.pid)? - self.server;
         let own = cpu_seconds(std::process::id())? - self.own;
         let (all, busy) = machine_seconds()?;
         let (all, busy) = (all - self.machine.0, busy - self.machine.1);
         let others = ((busy - server_cpu - own) / all.max(0.01)).clamp(0.0, 1.0);
-        Ok(Stretch { count, server_cpu, wall, grown: resident_bytes(self.pid)? - self.resident, others })
+        let grown = resident_bytes(self.pid)? - self.resident;
+        Ok(Stretch { count: f64::from(u32::try_from(count)?), server_cpu, wall, grown, others })
     }
 }
 
-/// Client instances that take a seat and give it back, over and over; what is counted is such pairs.
+/// The three calls of a seat's life, each measured by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Calls {
+    /// Seats taken.
+    pub acquire: Stretch,
+    /// Seats kept.
+    pub revalidate: Stretch,
+    /// Seats given back.
+    pub release: Stretch,
+}
+
+/// A client instance with the seats that it has.
+struct Holder {
+    instance: Instance,
+    sessions: Vec<String>,
+}
+
+/// Client instances that take so many seats each, keep each of them once, and give them back.
+///
+/// # Errors
+/// The server refuses or breaks off.
+pub async fn calls(server: &Server, tls: &Arc<ClientConfig>, seats_each: usize) -> anyhow::Result<Calls> {
+    let mut holders = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let connection = Connection::open(server.address, tls).await?;
+        for _ in 0..INSTANCES {
+            let mut instance = connection.instance()?;
+            // The proof of the client belongs to the connection, not to the call.
+            let session = instance.acquire().await?;
+            instance.release(session).await?;
+            holders.push(Holder { instance, sessions: Vec::with_capacity(seats_each) });
+        }
+    }
+    let acquire = together(server, seats_each, &mut holders, Act::Acquire).await?;
+    let revalidate = together(server, seats_each, &mut holders, Act::Revalidate).await?;
+    let release = together(server, seats_each, &mut holders, Act::Release).await?;
+    Ok(Calls { acquire, revalidate, release })
+}
+
+#[derive(Clone, Copy)]
+enum Act {
+    Acquire,
+    Revalidate,
+    Release,
+}
+
+impl Holder {
+    async fn act(&mut self, act: Act, seats: usize) -> anyhow::Result<()> {
+        for number in 0..seats {
+            match act {
+                Act::Acquire => self.sessions.push(self.instance.acquire().await?),
+                Act::Revalidate => self.instance.revalidate(self.sessions[number].clone()).await?,
+                Act::Release => self.instance.release(self.sessions.pop().context("a seat")?).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets all of them do the same at once, and measures it.
+async fn together(server: &Server, seats: usize, holders: &mut Vec<Holder>, act: Act) -> anyhow::Result<Stretch> {
+    let count = seats * holders.len();
+    let meter = Meter::start(server.pid())?;
+    let mut tasks = JoinSet::new();
+    for mut holder in holders.drain(..) {
+        tasks.spawn(async move { holder.act(act, seats).await.map(|()| holder) });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        holders.push(ended??);
+    }
+    meter.stop(count)
+}
+
+/// So many client instances in all that take a seat and give it back, over and over; what is counted is such pairs.
 ///
 /// # Errors
 /// The server refuses or breaks off.
 pub async fn pairs(
     server: &Server,
     tls: &Arc<ClientConfig>,
-    warm_up: Duration,
+    instances: usize,
     length: Duration,
 ) -> anyhow::Result<Stretch> {
-    let done = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let end = Instant::now() + length;
+    let meter = Meter::start(server.pid())?;
+    let mut tasks: JoinSet<anyhow::Result<usize>> = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let connection = Connection::open(server.address, tls).await?;
-        for _ in 0..INSTANCES {
+        for _ in 0..instances.div_ceil(CONNECTIONS) {
             let mut instance = connection.instance()?;
-            let done = Arc::clone(&done);
             tasks.spawn(async move {
-                loop {
+                let mut done = 0;
+                while Instant::now() < end {
                     let session = instance.acquire().await?;
                     instance.release(session).await?;
-                    done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    done += 1;
                 }
+                Ok(done)
             });
         }
     }
-    let measured = async {
-        tokio::time::sleep(warm_up).await;
-        let before = done.load(std::sync::atomic::Ordering::Relaxed);
-        let meter = Meter::start(server.pid())?;
-        tokio::time::sleep(length).await;
-        let count = done.load(std::sync::atomic::Ordering::Relaxed) - before;
-        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-        meter.stop(count as f64)
-    };
-    tokio::select! {
-        measured = measured => measured,
-        // Only an error ends one of them.
-        Some(ended) = tasks.join_next() => match ended? {
-            Ok(()) => anyhow::bail!("a client ended by itself"),
-            Err(error) => Err(error),
-        },
+    let mut done = 0;
+    while let Some(ended) = tasks.join_next().await {
+        done += ended??;
     }
+    meter.stop(done)
 }
 
-/// `count` fresh clients, each with a connection of its own, that take a seat and hold it.
+/// What a fresh client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fresh {
+    /// Takes a seat; at the twin: one call.
+    Seat,
+    /// Takes a seat and holds it by a stream; at the twin: the same messages.
+    Held,
+}
+
+/// `count` fresh clients, each with a connection of its own, which stay until all have come.
 ///
 /// # Errors
 /// The server refuses or breaks off.
-pub async fn storm(server: &Server, tls: &Arc<ClientConfig>, count: usize) -> anyhow::Result<Stretch> {
+pub async fn fresh(
+    (kind, server): (Kind, &Server),
+    tls: &Arc<ClientConfig>,
+    count: usize,
+    what: Fresh,
+) -> anyhow::Result<Stretch> {
     // The first clients of a process pay for its tables and thread stacks.
     let mut first = Connection::open(server.address, tls).await?.instance()?;
     let held_first = first.hold().await?;
@@ -125,9 +204,16 @@ pub async fn storm(server: &Server, tls: &Arc<ClientConfig>, count: usize) -> an
         let place = Arc::clone(&places).acquire_owned().await?;
         let (address, tls) = (server.address, Arc::clone(tls));
         tasks.spawn(async move {
-            let connection = Connection::open(address, &tls).await?;
+            let bare = kind == Kind::Twin && what == Fresh::Seat;
+            let connection = match bare {
+                true => Connection::dial(address, &tls).await?,
+                false => Connection::open(address, &tls).await?,
+            };
             let mut instance = connection.instance()?;
-            let held = instance.hold().await?;
+            let held = match what {
+                Fresh::Seat => (instance.acquire().await?, None),
+                Fresh::Held => instance.hold().await.map(|(session, beats)| (session, Some(beats)))?,
+            };
             drop(place);
             Ok::<_, anyhow::Error>((connection, instance, held))
         });
@@ -136,8 +222,7 @@ pub async fn storm(server: &Server, tls: &Arc<ClientConfig>, count: usize) -> an
     while let Some(ended) = tasks.join_next().await {
         held.push(ended??);
     }
-    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let stretch = meter.stop(held.len() as f64)?;
+    let stretch = meter.stop(held.len())?;
     drop((held, held_first));
     Ok(stretch)
 }

@@ -1,8 +1,8 @@
 //! The bare twin: the seat service's messages over TLS 1.3 with nothing behind them.
 //!
-//! `load-twin ADDRESS`
+//! `load-twin ADDRESS`; `load-twin stamp` says the nanoseconds since boot and ends.
 
-use std::{net::SocketAddr, pin::Pin};
+use std::{io::Write as _, net::SocketAddr, pin::Pin};
 
 use anyhow::Context;
 use lictor_api::server::v1::{
@@ -12,6 +12,8 @@ use lictor_api::server::v1::{
     hold_event, revalidate_response,
     seat_service_server::{SeatService, SeatServiceServer},
 };
+use lictor_clock::{Clock as _, SystemClock};
+use lictor_tests_load::cold::STAMP;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{
     Request, Response, Status,
@@ -61,9 +63,17 @@ impl SeatService for Bare {
     }
 }
 
+fn main() -> anyhow::Result<()> {
+    let word = std::env::args().nth(1).context("usage: load-twin ADDRESS")?;
+    if word == STAMP {
+        writeln!(std::io::stdout(), "{}", SystemClock.boottime().as_nanos())?;
+        return Ok(());
+    }
+    serve(word.parse()?)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let address: SocketAddr = std::env::args().nth(1).context("usage: load-twin ADDRESS")?.parse()?;
+async fn serve(address: SocketAddr) -> anyhow::Result<()> {
     // The provider is shared with whatever else links it; a second installation does nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // The licence server's own key is Ed25519 too.
