@@ -40,6 +40,7 @@ use lictor_runtime::{Addresses, Frame, Lifecycle, Running, StartError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::HealthServer;
 
 pub use settings::Settings;
 
@@ -47,8 +48,8 @@ use binding::Beside;
 use domain::ask::Moment;
 use domain::keeper::Keeper;
 use grpc::{
-    ADMIN_MESSAGE_BYTES, AdminToken, BlockDesk, CLIENT_MESSAGE_BYTES, Containers, Crypto, EventDesk, Identity,
-    RuleDesk, Seats, Units,
+    ADMIN_MESSAGE_BYTES, AdminToken, BlockDesk, CLIENT_MESSAGE_BYTES, Containers, Crypto, EventDesk, HealthDesk,
+    Identity, RuleDesk, Seats, Units,
 };
 use metrics::Metrics;
 use opening::OpenError;
@@ -148,6 +149,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     beside.confine(&settings)?;
     let guard = beside.attend(&settings, here, &secrets, &ledger, peers.clone(), &lifecycle).await;
     frame.readiness().remark("binding", move || std::future::ready(guard.remark()));
+    let health = HealthDesk::new(frame.readiness().clone(), &lifecycle);
     let (tcp, running) = frame.serve_http_only();
 
     let (sender, incoming) = mpsc::channel(ACCEPTED_WAITING);
@@ -165,6 +167,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
         rules: RuleDesk { ledger: ledger.clone(), token: token.clone(), file: rules.clone() },
         events: EventDesk { identity: Arc::clone(&identity), ledger: ledger.clone() },
         blocks: BlockDesk { identity: Arc::clone(&identity), ledger: ledger.clone(), upstreams: upstreams.clone() },
+        health,
     };
     until_stop(&lifecycle, "network servers", upstreams.run());
     let containers = Containers { identity, ledger: ledger.clone(), token };
@@ -217,6 +220,7 @@ struct Desks {
     rules: RuleDesk,
     events: EventDesk,
     blocks: BlockDesk,
+    health: HealthDesk,
 }
 
 type Opened = (Arc<Secrets>, writer::Parts, [u8; 16]);
@@ -361,6 +365,7 @@ async fn serve(
         .add_service(RuleServiceServer::new(desks.rules).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
         .add_service(BlockServiceServer::new(desks.blocks).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(EventServiceServer::new(desks.events).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
+        .add_service(HealthServer::new(desks.health).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
         .add_service(ContainerServiceServer::new(containers).max_decoding_message_size(ADMIN_MESSAGE_BYTES))
         .serve_with_incoming_shutdown(incoming, lifecycle.soft().cancelled_owned())
         .await

@@ -5,15 +5,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
+use lictor_api::server::v1::HelloRequest;
+use lictor_api::server::v1::seat_service_client::SeatServiceClient;
 use lictor_clock::SystemClock;
-use lictor_license_server::listen::{GREETING_TIME, HANDSHAKE_TIME};
+use lictor_license_server::listen::{GREETING_TIME, HANDSHAKE_TIME, MAX_HANDSHAKES};
 use lictor_license_server::{Settings, start_server};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
+use tonic::transport::{Endpoint, Uri};
 
 /// These tests are about the door, not about who opens it.
 async fn shake_hands(address: SocketAddr) -> TlsStream<TcpStream> {
@@ -57,6 +61,59 @@ async fn connections_that_say_nothing_are_cut_and_hold_nobody_up() {
     while let Some(done) = silent.join_next().await {
         done.expect("cut in time");
     }
+    server.running.shutdown();
+    server.running.wait().await.expect("a clean stop");
+}
+
+/// How long somebody new takes from nothing to an answer of the server.
+async fn one_comes_in(address: SocketAddr) -> Duration {
+    let begun = Instant::now();
+    let tls = shake_hands(address).await;
+    let mut only = Some(TokioIo::new(tls));
+    let connector = tower::service_fn(move |_: Uri| {
+        std::future::ready(only.take().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
+    });
+    let channel = Endpoint::from_static("http://license-server").connect_with_connector(connector).await;
+    let mut seats = SeatServiceClient::new(channel.expect("a connection"));
+    seats.hello(HelloRequest { nonce: vec![1; 32], firm_code: 0 }).await.expect("an answer");
+    begun.elapsed()
+}
+
+/// Median and p99 of so many newcomers, one after the other.
+async fn newcomers(address: SocketAddr, count: usize) -> (Duration, Duration) {
+    let mut took = Vec::new();
+    for _ in 0..count {
+        took.push(one_comes_in(address).await);
+    }
+    took.sort_unstable();
+    (took[count / 2], took[count * 99 / 100])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_half_open_connections_take_no_place_from_those_who_come_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start_server(Settings::loopback(folder.path().to_owned()), SystemClock::shared()).await;
+    let server = server.expect("a server");
+    let address = server.addresses().grpc;
+    let scale: usize = std::env::var("LICTOR_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    // More than may be in a handshake at once, whatever the scale.
+    let attackers = (MAX_HANDSHAKES + 500 * scale.max(1)).min(10_000);
+    let (median, p99) = newcomers(address, 100).await;
+    let mut half_open = Vec::new();
+    for number in 0..attackers {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        if number % 2 == 0 {
+            // The first bytes of a TLS record that never comes. Whoever was cut off already hears of it later.
+            let _ = stream.write_all(&[0x16, 0x03, 0x01]).await;
+        }
+        half_open.push(stream);
+    }
+    let (beside, p99_beside) = newcomers(address, 100).await;
+    eprintln!("newcomers: median {median:?}, p99 {p99:?}; beside {attackers} half open: {beside:?}, {p99_beside:?}");
+    // A newcomer that waits for a silent one waits for seconds. The median is no matter of what else the machine does.
+    assert!(p99_beside < HANDSHAKE_TIME / 2, "a newcomer waits for those who say nothing: {p99_beside:?}");
+    assert!(beside < 2 * median + Duration::from_millis(5), "{beside:?} beside them, {median:?} without");
+    drop(half_open);
     server.running.shutdown();
     server.running.wait().await.expect("a clean stop");
 }

@@ -1,6 +1,7 @@
 //! Who holds which seat, and for how long without contact. Decides; the caller writes the journal.
 
 mod deadlines;
+mod parents;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -107,6 +108,7 @@ impl Keeper {
             let (records, _) = keeper.settle(firm, moment);
             keeper.unwritten.extend(records);
         }
+        keeper.end_all_modules_without_parent(moment);
         keeper
     }
 
@@ -121,7 +123,7 @@ impl Keeper {
         self.suspended.as_deref()
     }
 
-    /// What the start has changed; to be written before anything else is.
+    /// What the start has changed, and what followed from other changes; to be written before anything else is.
     pub fn take_unwritten(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.unwritten)
     }
@@ -401,7 +403,12 @@ impl Keeper {
             // A client that is gone needs not be told.
             let _ = stream.send(told());
         }
+        let parent =
+            (session.part == Part::Parent).then(|| (session.firm_code, session.license, session.access().client));
         self.over.push(session);
+        if let Some((firm, license, client)) = parent {
+            self.end_modules_without_parent(firm, license, client, moment);
+        }
         Some(Record::Released { session: id, at })
     }
 

@@ -188,8 +188,9 @@ impl<W: Waits> Queues<W> {
         waiters.enumerate().map(|(place, (_, waiter))| (place + 1, waiter))
     }
 
-    /// Goes through a queue from its head: `serve` says whether a waiter leaves it, stays, or is the last to be looked at.
-    pub fn serve(&mut self, key: &Queue, mut serve: impl FnMut(&mut W) -> Turn) -> Vec<W> {
+    /// Goes through a queue from its head: `serve` says whether a waiter leaves it, stays, or is the last to be looked at. Gives
+    /// those who leave, with the numbers of their places.
+    pub fn serve(&mut self, key: &Queue, mut serve: impl FnMut(&mut W) -> Turn) -> Vec<(u64, W)> {
         let Some(mut queue) = self.queues.remove(key) else { return Vec::new() };
         let mut served = Vec::new();
         let mut passed = VecDeque::new();
@@ -197,7 +198,7 @@ impl<W: Waits> Queues<W> {
             self.unnote(&waiter);
             let turn = serve(&mut waiter);
             if turn == Turn::Leaves {
-                served.push(waiter);
+                served.push((number, waiter));
                 continue;
             }
             self.note(*key, number, &waiter);
@@ -211,6 +212,14 @@ impl<W: Waits> Queues<W> {
             self.queues.insert(*key, passed);
         }
         served
+    }
+
+    /// Puts somebody back who was served, in the place with his number.
+    pub fn put_back(&mut self, key: Queue, number: u64, waiter: W) {
+        self.note(key, number, &waiter);
+        let queue = self.queues.entry(key).or_default();
+        let at = queue.partition_point(|(known, _)| *known < number);
+        queue.insert(at, (number, waiter));
     }
 
     /// The wishes whose patience is over.
@@ -294,10 +303,6 @@ mod tests {
         One { name, wants, peer: name, until: u64::from(name), places: vec![(LicenseId::from_u128(1), Part::Parent)] }
     }
 
-    fn names(waiters: &[One]) -> Vec<u8> {
-        waiters.iter().map(|waiter| waiter.name).collect()
-    }
-
     fn serve(queues: &mut Queues<One>, mut free: u32) -> Vec<u8> {
         let served = queues.serve(&queue(7), |waiter| {
             if waiter.wants > free {
@@ -306,7 +311,29 @@ mod tests {
             free -= waiter.wants;
             Turn::Leaves
         });
-        names(&served)
+        served.into_iter().map(|(_, waiter)| waiter.name).collect()
+    }
+
+    #[test]
+    fn whoever_is_put_back_stands_where_he_stood() {
+        let mut queues = Queues::default();
+        for name in 1..=4 {
+            queues.join(queue(7), one(name, 1)).expect("room");
+        }
+        let mut free = 2;
+        let served = queues.serve(&queue(7), |_| {
+            free -= 1;
+            if free < 0 { Turn::HoldsUp } else { Turn::Leaves }
+        });
+        assert_eq!(served.len(), 2);
+        queues.join(queue(7), one(5, 1)).expect("room");
+        // In any order: the numbers say where.
+        for (number, waiter) in served.into_iter().rev() {
+            queues.put_back(queue(7), number, waiter);
+        }
+        assert_eq!(queues.position(&one(1, 1).request_id()), Some(1));
+        assert_eq!(serve(&mut queues, 5), [1, 2, 3, 4, 5]);
+        assert!(queues.is_empty());
     }
 
     #[test]

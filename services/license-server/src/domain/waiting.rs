@@ -84,10 +84,10 @@ impl Waits for Waiter {
 /// What somebody is answered who wanted to wait.
 #[derive(Debug)]
 pub struct Served {
-    /// What he asked.
-    pub ask: Ask,
-    /// Where the answer goes.
-    pub reply: Reply,
+    /// Who he is.
+    pub waiter: Waiter,
+    /// Where he stood in his queue; none when he did not have to wait.
+    pub number: Option<u64>,
     /// The answer.
     pub answer: Result<Answer, AskError>,
     /// What must be durable before.
@@ -108,9 +108,7 @@ impl Served {
 impl Keeper {
     /// Answers a wish at once, or puts it at the end of its queue; the answer comes out of [`Keeper::serve`] then.
     pub fn wait(&mut self, mut waiter: Waiter, id: SessionId, moment: Moment) -> Option<Served> {
-        let answered = |waiter: Waiter, answer, unwritten| {
-            Some(Served { ask: waiter.ask, reply: waiter.reply, answer, unwritten })
-        };
+        let answered = |waiter: Waiter, answer, unwritten| Some(Served { waiter, number: None, answer, unwritten });
         let (queue, request_id) = (queue_of(&waiter.ask), waiter.ask.request_id);
         if let Some(known) = self.queues().get(&request_id) {
             if known.ask.asked != waiter.ask.asked || known.ask.client_key != waiter.ask.client_key {
@@ -142,6 +140,14 @@ impl Keeper {
         }
         self.tell(&request_id);
         None
+    }
+
+    /// Puts somebody back where he stood when his turn came, because his seat could not be written down.
+    pub fn return_to_queue(&mut self, number: u64, waiter: Waiter) {
+        let (queue, request) = (queue_of(&waiter.ask), waiter.ask.request_id);
+        self.waiting.queues.put_back(queue, number, waiter);
+        self.mark_due(queue);
+        self.tell(&request);
     }
 
     /// A stream of a waiter is gone.
@@ -196,9 +202,9 @@ impl Keeper {
                 claimed.extend(waiter.places.iter().copied());
                 if self.all_claimed(&waiter.ask, &claimed) { Turn::HoldsUp } else { Turn::Stays }
             });
-            all.extend(served.into_iter().zip(answers).map(|(waiter, (answer, unwritten))| Served {
-                ask: waiter.ask,
-                reply: waiter.reply,
+            all.extend(served.into_iter().zip(answers).map(|((number, waiter), (answer, unwritten))| Served {
+                waiter,
+                number: Some(number),
                 answer: Ok(answer),
                 unwritten,
             }));
@@ -215,7 +221,7 @@ impl Keeper {
             self.mark_due(queue_of(&waiter.ask));
             let refusal = self.explain(&waiter.ask, moment).err();
             let refusal = refusal.unwrap_or_else(|| awaited(&waiter.ask));
-            Served { ask: waiter.ask, reply: waiter.reply, answer: Ok(Answer::Refused(refusal)), unwritten: None }
+            Served { waiter, number: None, answer: Ok(Answer::Refused(refusal)), unwritten: None }
         };
         waiters.into_iter().map(refuse).collect()
     }

@@ -2,6 +2,7 @@
 //! who is on the other end.
 
 mod connection;
+mod handshakes;
 mod networks;
 mod tcp;
 mod unix;
@@ -17,7 +18,8 @@ pub(crate) use unix::{accept as accept_unix, bind as bind_unix};
 
 /// Connections that may be open at once.
 pub const MAX_CONNECTIONS: usize = 40_000;
-/// Connections that may be without a finished TLS handshake at once.
+/// Connections that may be without a finished TLS handshake at once; one more takes the place of the oldest of the address that
+/// has most of them.
 pub const MAX_HANDSHAKES: usize = 2_000;
 /// Longest time for a TLS handshake.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Channel, Connection, Peer, Place};
+use super::handshakes::Handshakes;
 use super::{HANDSHAKE_TIME, MAX_HANDSHAKES, PAUSE};
 use crate::attestor::Peers;
 use crate::domain::peer::{Subnet, origin_of};
@@ -41,7 +42,8 @@ pub fn server_config(secrets: &Secrets) -> Result<Arc<ServerConfig>, StartError>
     Ok(Arc::new(config))
 }
 
-/// Accepts for ever. Handshakes run beside each other, each with its time limit, so a slow one holds nobody up.
+/// Accepts for ever. Handshakes run beside each other, each with its time limit, so a slow one holds nobody up; when there are
+/// too many, the slowest of whoever has most of them makes room.
 pub(crate) async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
@@ -52,10 +54,9 @@ pub(crate) async fn accept(
     sender: mpsc::Sender<io::Result<Connection>>,
 ) {
     let acceptor = TlsAcceptor::from(config);
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    // Neither semaphore is ever closed.
+    let handshakes = Handshakes::default();
+    // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -66,8 +67,13 @@ pub(crate) async fn accept(
         };
         let origin = origin_of(address.ip(), &local);
         let (acceptor, sender, metrics, peers) = (acceptor.clone(), sender.clone(), metrics.clone(), peers.clone());
+        let handshake = handshakes.begin(address.ip().to_canonical(), MAX_HANDSHAKES);
         tokio::spawn(async move {
-            let Some((stream, binding)) = shake_hands(&acceptor, stream).await else {
+            let done = tokio::select! {
+                done = shake_hands(&acceptor, stream) => done,
+                () = handshake.evicted() => None,
+            };
+            let Some((stream, binding)) = done else {
                 metrics.turned_away();
                 return;
             };

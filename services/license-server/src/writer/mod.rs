@@ -119,7 +119,7 @@ struct Batch {
     undo: Vec<Undo>,
     answers: Vec<(Answered, oneshot::Sender<Answered>)>,
     /// Answers of those who waited for their turn.
-    served: Vec<(Answered, oneshot::Sender<Answered>, SessionId)>,
+    served: Vec<waiting::Turned>,
     units: Vec<units::Waiting>,
     /// What to tell of once it is durable.
     events: Vec<Event>,
@@ -348,7 +348,8 @@ impl Writer {
                     let _ = reply.send(answer);
                 }
                 batch.units.into_iter().for_each(|waiting| waiting.answer_unless(no_space()));
-                self.answer_served(batch.served, moment);
+                let served = self.keep_in_place(batch.served);
+                self.answer_served(served, moment);
             }
             // Nothing is answered: nobody knows what the disk holds.
             Err(_) => return,
@@ -374,6 +375,7 @@ impl Writer {
 
     /// Writes records with all that waited to be written along.
     fn append(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.take_what_followed();
         let mut all = std::mem::take(&mut self.lazy);
         all.extend_from_slice(records);
         // A batch has its limits; what waits may be more after a full disk.
@@ -463,7 +465,13 @@ impl Writer {
         self.suspect = suspect;
     }
 
+    /// Records of what followed from a change without being asked for.
+    fn take_what_followed(&mut self) {
+        self.lazy.extend(self.keeper.take_unwritten().iter().map(Record::to_bytes));
+    }
+
     fn flush_lazy(&mut self) {
+        self.take_what_followed();
         if !self.lazy.is_empty() && self.append(&[]).is_ok() {
             self.metrics.state(self.keeper.state.sessions.len(), self.journal.syncs());
             if self.journal.wants_snapshot() {

@@ -10,7 +10,7 @@ use crate::domain::ask::{Answer, Given, Signed};
 impl Batch {
     /// All answers, of those who asked and of those who waited.
     pub(super) fn all_answers(&mut self) -> impl Iterator<Item = &mut Answered> {
-        let served = self.served.iter_mut().map(|(answer, ..)| answer);
+        let served = self.served.iter_mut().map(|turned| &mut turned.answer);
         self.answers.iter_mut().map(|(answer, _)| answer).chain(served)
     }
 }

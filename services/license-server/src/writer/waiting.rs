@@ -14,6 +14,15 @@ use crate::domain::event::{Event, EventType};
 use crate::domain::session::RequestId;
 use crate::domain::waiting::{LONGEST_WAIT, Served, Standing, Waiter};
 
+/// Somebody whose turn has come, until the batch is written.
+pub(super) struct Turned {
+    pub(super) answer: Answered,
+    waiter: Waiter,
+    /// Where he stood; none for somebody who did not have to wait.
+    number: Option<u64>,
+    session: SessionId,
+}
+
 static VISITS: AtomicU64 = AtomicU64::new(1);
 
 /// Somebody who asks and wants to wait.
@@ -117,9 +126,12 @@ impl Writer {
 
     /// Adds to the batch whom it is the turn of. Not while the disk is full: they would lose their places for nothing.
     pub(super) fn serve(&mut self, moment: Moment) {
-        if self.is_full() || !self.keeper.is_due() {
-            return;
+        if !self.is_full() && self.keeper.is_due() {
+            self.serve_now(moment);
         }
+    }
+
+    fn serve_now(&mut self, moment: Moment) {
         let room = BATCH_RECORDS.saturating_sub(self.batch.records.len());
         let served = self.keeper.serve(room, || Self::fresh_id(moment).ok(), moment);
         served.into_iter().for_each(|served| self.add(served, moment));
@@ -133,35 +145,48 @@ impl Writer {
         self.keeper.all_due();
         let over = self.keeper.lose_patience(moment);
         over.into_iter().for_each(|served| self.add(served, moment));
+        if self.is_full() && self.lazy.is_empty() {
+            // Nothing else would find out that there is room again.
+            self.serve_now(moment);
+        }
         self.commit(moment);
         self.keeper.tell_all();
     }
 
     fn add(&mut self, served: Served, moment: Moment) {
         let session = served.session();
-        if let Ok(answer) = &served.answer {
-            self.note_answer(&served.ask, answer, served.unwritten.is_some(), moment);
+        let Served { waiter, number, answer, unwritten } = served;
+        if let Ok(answer) = &answer {
+            self.note_answer(&waiter.ask, answer, unwritten.is_some(), moment);
         }
-        if let Some((record, undo)) = served.unwritten {
+        if let Some((record, undo)) = unwritten {
             self.batch.records.push(record);
             self.batch.undo.push(undo);
         }
-        let answer = served.answer.map_err(ask_problem);
+        let answer = answer.map_err(ask_problem);
         match session {
-            Some(session) => self.batch.served.push((answer, served.reply, session)),
-            None => self.batch.answers.push((answer, served.reply)),
+            Some(session) => self.batch.served.push(Turned { answer, waiter, number, session }),
+            None => self.batch.answers.push((answer, waiter.reply)),
         }
     }
 
+    /// Puts those back into their places whose seats could not be written down; gives the others.
+    pub(super) fn keep_in_place(&mut self, served: Vec<Turned>) -> Vec<Turned> {
+        let mut others = Vec::new();
+        for turned in served {
+            match (turned.number, &turned.answer) {
+                (Some(number), Err(_)) => self.keeper.return_to_queue(number, turned.waiter),
+                _ => others.push(turned),
+            }
+        }
+        others
+    }
+
     /// Answers those whose turn it was, once the batch is durable or taken back.
-    pub(super) fn answer_served(
-        &mut self,
-        served: Vec<(Answered, oneshot::Sender<Answered>, SessionId)>,
-        moment: Moment,
-    ) {
-        for (answer, reply, session) in served {
+    pub(super) fn answer_served(&mut self, served: Vec<Turned>, moment: Moment) {
+        for Turned { answer, waiter, session, .. } in served {
             self.metrics.answered(&answer);
-            if reply.send(answer).is_err() {
+            if waiter.reply.send(answer).is_err() {
                 // He died, or lost his connection, between his turn and the answer.
                 self.keeper.untold(session, moment);
             }

@@ -166,3 +166,41 @@ async fn an_import_cut_by_a_crash_at_any_operation_stops_at_a_segment_and_goes_o
     }
     assert!(cut >= 9, "{cut} crashes were tried");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_keeps_his_place_while_the_disk_is_full_and_is_served_in_order_when_there_is_room() {
+    let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
+    let (ledger, failure) = crate::stage::memory::start(&disk, &clock);
+    filled(&ledger, 1).await;
+    assert!(matches!(ledger.acquire(ask(1)).await, Ok(Answer::Granted(_))));
+    let mut waiting = Vec::new();
+    for number in 2..5 {
+        let mut visit = ledger.wait(ask(number), Duration::from_secs(3_600)).expect("a queue");
+        visit.standing.wait_for(|standing| standing.is_some()).await.expect("told");
+        waiting.push(visit);
+    }
+    disk.fail_at(0, Fault::Full);
+    // The seat comes free by itself; what is to be written of that has to wait as well.
+    clock.advance(Duration::from_secs(120));
+    for _ in 0..3 {
+        let begun = std::time::Instant::now();
+        // Each look waits for the writer, which looks after the queue four times a second.
+        while begun.elapsed() < Duration::from_millis(300) {
+            let places = ledger.read(|keeper, _| [2, 3, 4].map(|number| keeper.queues().position(&[number; 16]))).await;
+            let known = [Some(1), Some(2), Some(3)];
+            assert!(places.expect("a look") == known, "somebody has lost his place");
+        }
+    }
+    let problem = ledger.acquire(ask(9)).await;
+    assert!(!matches!(problem, Ok(Answer::Granted(_))), "somebody came from behind");
+    disk.heal();
+    for (place, visit) in waiting.into_iter().enumerate() {
+        let answer = tokio::time::timeout(Duration::from_secs(20), visit.answer).await.expect("in time");
+        let Ok(Answer::Granted(given)) = answer.expect("an answer") else { panic!("{place} is refused") };
+        assert_eq!(usize::from(given.session.request_id[0]), place + 2, "in the order of coming");
+        // Nobody holds it by a stream, so it comes free by itself.
+        clock.advance(Duration::from_secs(120));
+    }
+    assert!(failure.try_recv().is_err(), "the writer goes on");
+    ledger.stop().await;
+}
