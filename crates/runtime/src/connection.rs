@@ -38,6 +38,8 @@ pub struct Connection<I, K> {
     stream: Stream,
     info: I,
     greeting: Option<Greeting>,
+    /// Whether what is to be written has let others of this moment come along.
+    gathered: bool,
     _kept: K,
 }
 
@@ -57,7 +59,19 @@ impl<I, K> Connection<I, K> {
 
     fn greeted_within(time: Duration, stream: Stream, info: I, kept: K) -> Self {
         let greeting = Greeting { missing: GREETING_BYTES, until: Box::pin(tokio::time::sleep(time)) };
-        Self { stream, info, greeting: Some(greeting), _kept: kept }
+        Self { stream, info, greeting: Some(greeting), gathered: false, _kept: kept }
+    }
+
+    /// Lets one round of the runtime pass before something is written: answers to calls that came together are ready in the
+    /// same round, and then leave in one piece instead of one each. Nobody waits for a timer, and who is alone waits for
+    /// nobody.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.gathered, true) {
+            return Poll::Ready(());
+        }
+        // A task that wakes itself goes behind the others.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -92,6 +106,7 @@ impl<I: Unpin, K: Unpin> AsyncRead for Connection<I, K> {
 
 impl<I: Unpin, K: Unpin> AsyncWrite for Connection<I, K> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.gather(cx));
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -104,6 +119,7 @@ impl<I: Unpin, K: Unpin> AsyncWrite for Connection<I, K> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.gather(cx));
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -114,12 +130,14 @@ impl<I: Unpin, K: Unpin> AsyncWrite for Connection<I, K> {
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
             Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+            // Many small pieces would be sealed one by one: what is copied together first is sealed as one.
+            Stream::Tls(_) => false,
             Stream::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gathered = false;
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),

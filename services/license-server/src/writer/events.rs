@@ -2,7 +2,6 @@
 //! watcher or a disk that is too slow misses events, and is told how many.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
@@ -11,6 +10,7 @@ use super::Writer;
 use crate::domain::ask::{Answer, Ask, Moment};
 use crate::domain::event::{Event, EventFilter, EventType};
 use crate::domain::rules::Rules;
+use crate::store::event_log::Writing;
 
 /// Events that are kept in memory.
 pub const MAX_EVENTS: usize = 10_000;
@@ -29,7 +29,7 @@ struct Kept {
     sequence: u64,
     /// None once the server stops.
     watchers: Option<broadcast::Sender<Arc<Event>>>,
-    log: Option<SyncSender<Arc<Event>>>,
+    log: Option<Writing>,
     /// Events that the log could not take.
     missed: u64,
 }
@@ -48,7 +48,7 @@ impl Events {
     }
 
     /// Sends everything from now on to a log, too, and begins with what it has from before.
-    pub fn log_to(&self, log: SyncSender<Arc<Event>>, before: Vec<Event>) {
+    pub fn log_to(&self, log: Writing, before: Vec<Event>) {
         let mut kept = self.lock();
         let newer = std::mem::take(&mut kept.ring);
         kept.ring = before.into_iter().map(Arc::new).chain(newer).collect();
@@ -104,14 +104,12 @@ impl Kept {
         let Some(log) = &self.log else { return };
         if self.missed > 0 {
             let gap = Event { count: Some(self.missed), ..Event::new(EventType::EventsMissed, event.at) };
-            if log.try_send(Arc::new(gap)).is_ok() {
+            if log.add(Arc::new(gap)) {
                 self.missed = 0;
             }
         }
-        match log.try_send(Arc::clone(event)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.missed += 1,
-            Err(TrySendError::Disconnected(_)) => self.log = None,
+        if !log.add(Arc::clone(event)) {
+            self.missed += 1;
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The one thread that changes the state: it decides in memory, writes one batch, syncs once, and only then answers.
 //!
-//! A batch takes what is waiting, up to 256 records. When the batch before was shared by several clients, it waits up to
+//! A batch takes what is waiting, up to 256 records. When the batches before were shared by several clients, it waits up to
 //! two milliseconds for more; a client that is alone never waits.
 
 mod admin;
 mod blocks;
 mod containers;
 mod events;
+mod gather;
 mod handle;
 mod import;
 mod problem;
+mod replies;
 mod signing;
 mod time;
 mod turns;
@@ -26,15 +28,18 @@ use lictor_license_file::device::DeviceProfile;
 use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::id::SessionId;
 use lictor_signing::PublicKey;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use admin::Created;
 pub use blocks::{Lending, Next};
 pub use events::{Events, MAX_EVENTS, MAX_WATCHERS};
+use gather::{BATCH_COMMANDS, Crowd};
 use handle::{Answered, Command, Look};
 pub use handle::{Held, Ledger, MAX_WAITING};
 pub use import::Imported;
 pub(crate) use problem::{broken, no_space};
+use replies::{Reply, deliver};
 pub use time::TimeImported;
 pub use turns::Turns;
 pub(crate) use units::no_session;
@@ -53,12 +58,6 @@ use crate::store::{Journal, Replay as _, StoreError};
 
 /// Most records that one sync carries.
 pub const BATCH_RECORDS: usize = 256;
-/// How long a batch waits for more when clients come in crowds.
-const GATHER: Duration = Duration::from_millis(2);
-/// How often the gathering looks at what came.
-const GATHER_STEP: Duration = Duration::from_micros(500);
-/// A batch of this size says that clients come in crowds.
-const CROWD: usize = 8;
 /// How often expired sessions are looked for, and how long a release may stay unwritten.
 const TICK: Duration = Duration::from_millis(250);
 /// How often the time is noted.
@@ -104,6 +103,8 @@ pub struct Writer {
     /// Who is told what happens.
     pub(crate) events: Events,
     noticing: Noticing,
+    /// Where answers are handed over; none without its own thread.
+    runtime: Option<Handle>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -121,6 +122,8 @@ struct Batch {
     /// Answers of those who waited for their turn.
     served: Vec<waiting::Turned>,
     units: Vec<units::Waiting>,
+    /// Answers that need no record; they go with the others.
+    replies: Vec<Reply>,
     /// What to tell of once it is durable.
     events: Vec<Event>,
     reads: Vec<Look>,
@@ -132,6 +135,7 @@ struct Batch {
 /// When no thread can be started.
 pub fn start(parts: Parts, failed: impl FnOnce(String) + Send + 'static) -> std::io::Result<Ledger> {
     let (mut writer, receiver, waiting, ledger) = Writer::prepare(parts);
+    writer.runtime = Handle::try_current().ok();
     std::thread::Builder::new().name("lictor-writer".to_owned()).spawn(move || {
         writer.run(&receiver, &waiting);
         if let Some(reason) = writer.fatal.take() {
@@ -173,13 +177,14 @@ impl Writer {
             fatal: None,
             events,
             noticing,
+            runtime: None,
         };
         (writer, receiver, waiting, ledger)
     }
 
     fn run(&mut self, receiver: &Receiver<Command>, waiting: &AtomicUsize) {
         let mut last_tick = Instant::now();
-        let mut crowd = false;
+        let mut crowd = Crowd::default();
         while self.fatal.is_none() {
             let until_tick = TICK.saturating_sub(last_tick.elapsed());
             match receiver.recv_timeout(until_tick) {
@@ -187,8 +192,8 @@ impl Writer {
                     let mut moment = self.moment();
                     let mut taken = 1;
                     let mut stop = self.take(command, moment);
-                    let gather_until = Instant::now() + GATHER;
-                    while stop.is_none() && self.batch.records.len() < BATCH_RECORDS {
+                    let begun = Instant::now();
+                    while stop.is_none() && self.batch.records.len() < BATCH_RECORDS && taken < BATCH_COMMANDS {
                         match receiver.try_recv() {
                             Ok(command) => {
                                 taken += 1;
@@ -196,16 +201,12 @@ impl Writer {
                                 moment = self.moment();
                                 stop = self.take(command, moment);
                             }
-                            Err(TryRecvError::Empty)
-                                if crowd && !self.batch.records.is_empty() && Instant::now() < gather_until =>
-                            {
-                                let_them_come();
-                            }
+                            Err(TryRecvError::Empty) if crowd.waits(taken, begun) => {}
                             Err(_) => break,
                         }
                     }
                     waiting.fetch_sub(taken, Ordering::Relaxed);
-                    crowd = self.batch.records.len() >= CROWD;
+                    crowd.went(taken);
                     self.commit(moment);
                     if let Some(done) = stop {
                         self.note_time(moment);
@@ -240,29 +241,30 @@ impl Writer {
             }
             Command::Wait(newcomer) => self.newcomer(*newcomer, moment),
             Command::Leave { request, visit } => self.left(&request, visit, moment),
-            // Whoever asked may have left; a stream that nobody reads is dropped and detaches by itself.
             Command::Attach { session, channel, ledger, reply } => {
                 let client = self.client(session, &channel);
                 if client.is_some() && !self.keeper.may_promise(session, moment) {
-                    let _ = reply.send(Err(blocks::unconfirmed()));
+                    self.batch.replies.push(Reply::Held(Err(blocks::unconfirmed()), reply));
                     return None;
                 }
                 let attached = client.and_then(|key| self.keeper.attach(session, &key));
                 if attached.is_some() {
                     self.keeper.locate(session, channel.container().cloned());
                 }
-                let _ = reply.send(Ok(attached.map(|attached| Held::new(attached, session, ledger))));
+                let held = attached.map(|attached| Held::new(attached, session, ledger));
+                self.batch.replies.push(Reply::Held(Ok(held), reply));
             }
             Command::Detach { session, generation } => self.keeper.detach(session, generation, moment),
             Command::Revalidate { session, channel, reply } => {
                 self.expire(moment);
                 let client = self.client(session, &channel);
                 let confirmed = self.keeper.may_promise(session, moment);
-                let _ = reply.send(match client {
+                let kept = match client {
                     Some(_) if !confirmed => Err(blocks::unconfirmed()),
                     Some(key) => Ok(self.keeper.revalidate(session, &key, moment)),
                     None => Ok(false),
-                });
+                };
+                self.batch.replies.push(Reply::Kept(kept, reply));
             }
             Command::Release { session, channel, reply } => {
                 let client = self.client(session, &channel);
@@ -271,7 +273,7 @@ impl Writer {
                     self.metrics.released();
                     self.tell_over(EventType::SeatReleased, moment);
                 }
-                let _ = reply.send(());
+                self.batch.replies.push(Reply::Released(reply));
             }
             Command::TakeUnits { wish, channel, reply } => {
                 self.expire(moment);
@@ -328,11 +330,7 @@ impl Writer {
         match failed {
             Ok(()) => {
                 self.sign(batch.all_answers());
-                for (answer, reply) in batch.answers {
-                    self.metrics.answered(&answer);
-                    // A client that left comes back under the same request id, or its time runs out.
-                    let _ = reply.send(answer);
-                }
+                self.answer(batch.replies, batch.answers);
                 batch.units.into_iter().for_each(units::Waiting::answer);
                 self.answer_served(batch.served, moment);
                 self.tell(batch.events);
@@ -343,10 +341,7 @@ impl Writer {
                 }
                 batch.all_answers().for_each(|answer| self.unless_undone(answer));
                 self.sign(batch.all_answers());
-                for (answer, reply) in batch.answers {
-                    self.metrics.answered(&answer);
-                    let _ = reply.send(answer);
-                }
+                self.answer(batch.replies, batch.answers);
                 batch.units.into_iter().for_each(|waiting| waiting.answer_unless(no_space()));
                 let served = self.keep_in_place(batch.served);
                 self.answer_served(served, moment);
@@ -362,6 +357,12 @@ impl Writer {
         if self.journal.wants_snapshot() {
             self.snapshot();
         }
+    }
+
+    fn answer(&self, mut replies: Vec<Reply>, answers: Vec<(Answered, oneshot::Sender<Answered>)>) {
+        answers.iter().for_each(|(answer, _)| self.metrics.answered(answer));
+        replies.extend(answers.into_iter().map(|(answer, to)| Reply::Wish(answer, to)));
+        deliver(replies, self.runtime.as_ref());
     }
 
     /// A grant whose session was taken back becomes the sentence about the full disk.
@@ -486,10 +487,4 @@ impl Writer {
             self.note(&error);
         }
     }
-}
-
-/// Lets a crowd gather for a moment. Asleep and not at the channel: there each of its commands would wake this thread.
-#[expect(clippy::disallowed_methods, reason = "the point is to not be woken by what comes meanwhile")]
-fn let_them_come() {
-    std::thread::sleep(GATHER_STEP);
 }
