@@ -125,6 +125,12 @@ impl Site {
         &mut self.engine
     }
 
+    /// A program that talks to the engine, such as `docker-compose`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Command {
+        self.engine.command(name)
+    }
+
     /// `docker …`
     ///
     /// # Errors
