@@ -26,8 +26,8 @@ pub const QUEUES: &[QueueSpec] = &[
 
 /// Deliveries of one message before it goes to the dead-letter queue.
 pub const DELIVERY_LIMIT: u32 = 20;
-/// Messages that a consumer holds unacknowledged.
-pub const PREFETCH: u16 = 64;
+/// Messages that a consumer holds unacknowledged: what arrives while those before are written goes into the next batch.
+pub const PREFETCH: u16 = 256;
 
 /// The names of one installation; `prefix` is `lictor` but for tests that share a broker.
 #[derive(Debug, Clone)]

@@ -74,7 +74,7 @@ async fn step(jobs: &Jobs) -> Result<bool, StorageError> {
         if let Some(destination) = destination::find(&mut tx, job.destination, &jobs.seal).await? {
             let wanted: Vec<_> = seen.into_iter().map(|seen| (Arc::new(seen), job.destination)).collect();
             let destinations = HashMap::from([(job.destination, destination)]);
-            let made = making::make(&mut tx, &wanted, &destinations, now).await?;
+            let made = making::make(&mut tx, &wanted, &destinations, None, now).await?;
             let mut keys = made.keys;
             keys.sort();
             keys.dedup();

@@ -17,8 +17,9 @@ use crate::{
     },
     random,
     store::{
-        delivery::{self, Key, NewDelivery},
+        delivery::Key,
         event::ReleasedEvent,
+        fresh::{self, Inserted, Leasing, NewDelivery},
         knowledge, ledger,
     },
 };
@@ -32,6 +33,8 @@ pub(crate) struct Made {
     pub(crate) later: Vec<(DestinationId, Timestamp)>,
     /// How many deliveries.
     pub(crate) count: u64,
+    /// What was leased at once, and whom something waits for.
+    pub(crate) inserted: Inserted,
 }
 
 /// Makes the deliveries of events that were just released, and of earlier ones that only waited to know of an order or
@@ -40,6 +43,7 @@ pub(super) async fn of_released(
     tx: &mut Tx,
     released: &[ReleasedEvent],
     destinations: &HashMap<DestinationId, Destination>,
+    leasing: Option<&mut Leasing<'_>>,
     now: Timestamp,
 ) -> Result<Made, StorageError> {
     let mut wanted = Vec::new();
@@ -64,7 +68,7 @@ pub(super) async fn of_released(
         let seen = Arc::new(Seen::new(event.id, event.kind.clone(), event.order_key.clone(), event.body.clone()));
         wanted.extend(takers.into_iter().map(|id| (Arc::clone(&seen), id)));
     }
-    make(tx, &wanted, destinations, now).await
+    make(tx, &wanted, destinations, leasing, now).await
 }
 
 /// Makes the deliveries of `wanted` events. Needs the ledger's lock.
@@ -72,6 +76,7 @@ pub(crate) async fn make(
     tx: &mut Tx,
     wanted: &[(Arc<Seen>, DestinationId)],
     destinations: &HashMap<DestinationId, Destination>,
+    leasing: Option<&mut Leasing<'_>>,
     now: Timestamp,
 ) -> Result<Made, StorageError> {
     let mut asked = BTreeSet::new();
@@ -114,7 +119,7 @@ pub(crate) async fn make(
         for (delivery, position) in deliveries.iter_mut().zip(first..) {
             delivery.position = position;
         }
-        delivery::insert(tx, &deliveries, now).await?;
+        made.inserted = fresh::insert(tx, &deliveries, leasing, now).await?;
     }
     knowledge::leave_open(tx, &open).await?;
     made.count = deliveries.len() as u64;

@@ -1,9 +1,15 @@
 //! The one task that changes deliveries. In turns: it gathers what came in meanwhile (events, results of calls, leases to
-//! renew), writes all of it in one transaction, claims in the same transaction what may be sent now, and after the commit
-//! starts the calls. So a first attempt needs no second look at the database, and under load one commit carries many.
+//! renew), writes all of it in one transaction, leases in the same transaction what may be sent now, and after the commit
+//! hands it to the workers of its destination. A new delivery is written as leased where there is room, so a first attempt
+//! needs no second look at the database, and under load one commit carries many.
+//!
+//! Workers do not wait for turns: for a destination that takes quickly more is leased than may run at once, about as much
+//! as ends while a turn is written. What is leased and waits is given back when a call fails, when its destination is
+//! closed, at a stop, and by its lease after a crash.
 //!
 //! Nothing that is decided here lives only in memory: a turn that is lost is done again by whoever comes next.
 
+mod apply;
 mod call;
 mod intake;
 mod lane;

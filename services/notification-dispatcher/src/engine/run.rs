@@ -1,13 +1,12 @@
 //! The loop around the turns: waits, gathers, takes a turn, starts the calls.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use lictor_clock::Timestamp;
 use lictor_storage::StorageError;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -17,20 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Batch, EVENTS_PER_TURN, Engine, NotTaken,
-    call::{self, Finished, Running},
+    call::{Callers, Finished},
     intake,
-    lane::Lane,
-    turn::{Done, State, Turn, Work},
+    turn::{State, Turn, Work},
 };
 use crate::{
-    domain::{
-        cloud_event::{CONTENT_TYPE, MAPPED_TYPE},
-        outcome::AttemptResult,
-        record::message_id,
-    },
     random,
     store::{delivery, destination, ledger},
-    transmission::Shipment,
 };
 
 /// Pause after a turn that the database refused.
@@ -39,6 +31,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 const THOROUGH: u32 = 15;
 /// Leases are renewed so many times before they would run out.
 const RENEWALS: u32 = 3;
+/// How long results gather before they are written, while other calls run: one commit carries many. New events and a
+/// destination that has nothing else to do are never kept waiting.
+const GATHER: Duration = Duration::from_millis(5);
+/// So many results are written at once.
+const RESULTS: usize = 128;
 
 /// Runs the engine until `soft`, then lets running calls end for a while and gives the rest back.
 pub async fn run(engine: Engine, soft: CancellationToken) -> Result<(), Infallible> {
@@ -46,27 +43,35 @@ pub async fn run(engine: Engine, soft: CancellationToken) -> Result<(), Infallib
     Ok(())
 }
 
-struct Looping {
-    engine: Engine,
-    state: State,
-    finished_sender: mpsc::UnboundedSender<Finished>,
+pub(super) struct Looping {
+    pub(super) engine: Engine,
+    pub(super) state: State,
+    pub(super) callers: Arc<Callers>,
     finished: mpsc::UnboundedReceiver<Finished>,
     work: Work,
     replies: Vec<oneshot::Sender<Result<(), NotTaken>>>,
+    /// Until when results gather.
+    gathers_until: Option<Instant>,
     next_sweep: Instant,
     next_renewal: Instant,
     sweeps: u32,
-    must_turn: bool,
+    pub(super) must_turn: bool,
 }
 
 impl Looping {
     fn new(engine: Engine) -> Self {
-        let (finished_sender, finished) = mpsc::unbounded_channel();
+        let (sender, finished) = mpsc::unbounded_channel();
+        let callers = Callers {
+            carrier: engine.carrier.clone(),
+            clock: engine.clock.clone(),
+            finished: sender,
+            cut: CancellationToken::new(),
+        };
         let state = State {
             holder: format!("run_{}", random::hex()),
             lanes: BTreeMap::new(),
             version: None,
-            running: std::collections::HashMap::new(),
+            running: HashMap::new(),
             // Whatever was held back before the start is looked at with the first events of each source.
             open_gaps: engine.gaps.keys().cloned().collect(),
             stopping: false,
@@ -77,10 +82,11 @@ impl Looping {
         Self {
             engine,
             state,
-            finished_sender,
+            callers: Arc::new(callers),
             finished,
             work: Work::default(),
             replies: Vec::new(),
+            gathers_until: None,
             next_sweep: now,
             next_renewal,
             sweeps: 0,
@@ -94,7 +100,8 @@ impl Looping {
                 self.sweep().await;
             }
             self.gather();
-            if self.needs_turn() {
+            if self.needs_turn() && !self.may_gather() {
+                self.gathers_until = None;
                 tokio::select! {
                     // A database that hangs must not hold up a stop; the lost turn is the next program's.
                     () = soft.cancelled() => break,
@@ -138,15 +145,28 @@ impl Looping {
     }
 
     fn needs_turn(&self) -> bool {
+        !self.work.finished.is_empty() || self.presses()
+    }
+
+    /// Whether there is something that does not wait for more of its kind.
+    fn presses(&self) -> bool {
         let now = self.engine.clock.now();
         let limit = self.engine.options.in_flight_per_destination;
         let room = self.state.running.len() < self.engine.options.in_flight;
         self.must_turn
             || !self.replies.is_empty()
-            || !self.work.finished.is_empty()
             || !self.work.run_out.is_empty()
             || self.work.renew
             || (room && self.state.lanes.values().any(|lane| lane.wants_turn(limit, now)))
+    }
+
+    /// Whether results may wait a moment for others, which are on their way.
+    fn may_gather(&mut self) -> bool {
+        let count = self.work.finished.len();
+        if count == 0 || count >= RESULTS || count >= self.state.running.len() || self.presses() {
+            return false;
+        }
+        Instant::now() < *self.gathers_until.get_or_insert_with(|| Instant::now() + GATHER)
     }
 
     fn wake_at(&self) -> Instant {
@@ -159,6 +179,9 @@ impl Looping {
         if let Some(due) = due.filter(|_| room) {
             // Never at once: what is due now has been tried by the turn before.
             wake = wake.min(Instant::now() + due.since(now).max(Duration::from_millis(1)));
+        }
+        if let Some(until) = self.gathers_until {
+            wake = wake.min(until);
         }
         if self.state.running.is_empty() { wake } else { wake.min(self.next_renewal) }
     }
@@ -207,144 +230,6 @@ impl Looping {
                 self.must_turn = true;
                 tokio::time::sleep(PAUSE).await;
             }
-        }
-    }
-
-    /// Brings memory in line with what was committed, and starts the calls that were claimed.
-    fn apply(&mut self, work: Work, done: Done, now: Timestamp) {
-        self.state.first = self.state.first.wrapping_add(1);
-        if let Some(all) = done.reloaded {
-            let changed = self.state.version != Some(done.version);
-            let mut old = std::mem::take(&mut self.state.lanes);
-            for with in all {
-                let id = with.destination.id;
-                let lane = match old.remove(&id) {
-                    Some(mut lane) => {
-                        lane.reload(with);
-                        if changed {
-                            lane.doubt();
-                        }
-                        lane
-                    }
-                    None => Lane::new(with),
-                };
-                self.state.lanes.insert(id, lane);
-            }
-            self.state.version = Some(done.version);
-        }
-        self.count_attempts(&work, now);
-        for call in &work.finished {
-            if let Some(run) = self.state.running.remove(&call.id)
-                && let Some(lane) = self.state.lanes.get_mut(&run.destination)
-            {
-                lane.in_flight = lane.in_flight.saturating_sub(1);
-            }
-        }
-        for (id, change) in done.results.health {
-            if let Some(lane) = self.state.lanes.get_mut(&id) {
-                lane.destination.health = change.health;
-                lane.destination.note = change.note;
-                if let Some(at) = change.retry_at {
-                    lane.due_at(at);
-                }
-            }
-            if let Some(reason) = change.disable {
-                tracing::warn!(destination = %id, %reason, "a destination was disabled");
-                self.must_turn = true;
-                // The own event that tells of it is fetched at once.
-                if let Some(reader) = self.engine.gaps.get(crate::events::SOURCE) {
-                    reader.notify_one();
-                }
-            }
-        }
-        if !done.results.broken.is_empty() {
-            self.must_turn = true;
-        }
-        for id in &done.stirred {
-            if let Some(lane) = self.state.lanes.get_mut(id) {
-                lane.ready = true;
-            }
-        }
-        for (id, at) in done.later {
-            if let Some(lane) = self.state.lanes.get_mut(&id) {
-                lane.due_at(at);
-            }
-        }
-        let sources = work.events.iter().map(|(event, _)| event.source.as_str());
-        for source in sources.chain(work.quarantined.iter().map(|bad| bad.source.as_str())) {
-            if !done.taken.gaps.contains(source) {
-                self.state.open_gaps.remove(source);
-            }
-        }
-        for source in done.taken.gaps {
-            if let Some(reader) = self.engine.gaps.get(&source) {
-                reader.notify_one();
-            }
-            self.state.open_gaps.insert(source);
-        }
-        self.engine.metrics.taken(done.taken.fresh, done.taken.repeated, work.quarantined.len());
-        let occurred: std::collections::HashMap<_, _> =
-            done.taken.released.iter().map(|event| (event.id, event.occurred_at)).collect();
-        for claim in done.claims {
-            let Some(lane) = self.state.lanes.get_mut(&claim.destination) else {
-                continue;
-            };
-            lane.ready = !claim.exhausted;
-            if let Some(next_due) = claim.next_due {
-                lane.next_due = next_due;
-                lane.unsure = false;
-            } else if lane.next_due.is_some_and(|due| due <= now) {
-                lane.unsure = true;
-            }
-            lane.spend(claim.claimed.len(), now);
-            for claimed in claim.claimed {
-                let event = done.bodies.get(&claimed.event_id).cloned();
-                let (Some((body, traceparent)), Some(transmission)) = (event, lane.transmission.clone()) else {
-                    // A foreign key and the claim forbid it; the lease runs out and the log tells.
-                    tracing::error!(delivery = %claimed.id, "a delivery has no event or no way");
-                    continue;
-                };
-                let number = claimed.attempts.saturating_add(1);
-                let mapped = lane.destination.options.template.is_some() && claimed.body.is_some();
-                let shipment = Shipment {
-                    event_id: message_id(&claimed.event_id.to_string(), claimed.part),
-                    destination_id: claim.destination,
-                    transmission,
-                    keys: Arc::clone(&lane.keys),
-                    body: claimed.body.unwrap_or(body),
-                    content_type: if mapped { MAPPED_TYPE } else { CONTENT_TYPE },
-                    traceparent,
-                    number,
-                    timeout: lane.destination.options.limits.timeout,
-                };
-                let abort = call::start(&self.engine.carrier, claimed.id, shipment, &self.finished_sender);
-                lane.in_flight += 1;
-                let running = Running {
-                    destination: claim.destination,
-                    order_key: claimed.order_key,
-                    number,
-                    first_attempt_at: claimed.first_attempt_at,
-                    occurred_at: occurred.get(&claimed.event_id).copied(),
-                    abort,
-                };
-                self.state.running.insert(claimed.id, running);
-            }
-        }
-    }
-
-    fn count_attempts(&self, work: &Work, now: Timestamp) {
-        for call in &work.finished {
-            let Some(attempt) = &call.attempt else {
-                continue;
-            };
-            let lag = self
-                .state
-                .running
-                .get(&call.id)
-                .and_then(|run| run.occurred_at)
-                .filter(|_| attempt.result == AttemptResult::Taken)
-                .map(|occurred_at| now.since(occurred_at));
-            self.engine.metrics.attempt(attempt.result, attempt.latency, lag);
         }
     }
 
@@ -397,6 +282,7 @@ impl Looping {
         self.replies.clear();
         self.work.events.clear();
         self.work.quarantined.clear();
+        self.state.lanes.values().for_each(|lane| lane.queue.give_back());
         let end = Instant::now() + self.engine.options.drain;
         while !self.state.running.is_empty() || !self.work.finished.is_empty() {
             if !self.work.finished.is_empty() {
@@ -414,9 +300,7 @@ impl Looping {
         if self.state.running.is_empty() {
             return;
         }
-        for run in self.state.running.values() {
-            run.abort.abort();
-        }
+        self.callers.cut.cancel();
         let given = async {
             let mut tx = self.engine.db.begin().await?;
             ledger::lock(&mut tx).await?;

@@ -28,6 +28,7 @@ use crate::{
         delivery::{self, Claimed, Key},
         destination::{self, WithKeys},
         event::{self, Quarantined},
+        fresh::Leasing,
         ledger,
     },
 };
@@ -66,11 +67,13 @@ pub(super) struct Done {
     pub(super) reloaded: Option<Vec<WithKeys>>,
     pub(super) taken: Taken,
     pub(super) results: Results,
-    /// Destinations that got something to claim in this turn.
+    /// Destinations for which something may wait that this turn did not claim.
     pub(super) stirred: HashSet<DestinationId>,
     /// Destinations that collect, and when they send.
     pub(super) later: Vec<(DestinationId, Timestamp)>,
     pub(super) claims: Vec<Claim>,
+    /// Deliveries that were leased as they were made.
+    pub(super) straight: Vec<(DestinationId, Claimed)>,
     pub(super) bodies: HashMap<EventId, (Bytes, Option<String>)>,
 }
 
@@ -114,16 +117,28 @@ impl Turn<'_> {
         let mut keys: Vec<Key> = done.results.freed.clone();
         keys.sort();
         keys.dedup();
-        delivery::promote(tx, &keys).await?;
-        self.intake(tx, &mut done, &destinations, &mut keys).await?;
+        done.stirred.extend(delivery::promote(tx, &keys).await?);
+        let mut room = self.room(&destinations);
+        // What waits already goes first; what is new gets the room that is left.
+        let wanted = if self.state.stopping { Vec::new() } else { self.wanted(&done, &destinations) };
+        self.claim(tx, &mut done, &destinations, &wanted, &mut room).await?;
+        let waits = self.intake(tx, &mut done, &destinations, &mut room).await?;
         if self.work.renew && !self.state.running.is_empty() {
             let held: Vec<DeliveryId> = self.state.running.keys().copied().collect();
             delivery::renew(tx, &held, &self.state.holder, self.now.saturating_add(self.options.lease)).await?;
         }
-        done.stirred.extend(keys.into_iter().map(|(destination, _)| destination));
-        if !self.state.stopping {
-            self.claim(tx, &mut done, &destinations).await?;
-        }
+        let waits: Vec<DestinationId> = waits.into_iter().collect();
+        done.stirred.extend(&waits);
+        self.claim(tx, &mut done, &destinations, &waits, &mut room).await?;
+        let missing: Vec<EventId> = done
+            .claims
+            .iter()
+            .flat_map(|claim| &claim.claimed)
+            .chain(done.straight.iter().map(|(_, claimed)| claimed))
+            .map(|claimed| claimed.event_id)
+            .filter(|id| !done.bodies.contains_key(id))
+            .collect();
+        done.bodies.extend(event::bodies(tx, &missing).await?);
         Ok(done)
     }
 
@@ -146,6 +161,8 @@ impl Turn<'_> {
         attempt::insert(tx, &results.attempts).await?;
         if !results.broken.is_empty() {
             delivery::give_back(tx, &results.broken, &self.state.holder).await?;
+            let of = |id| self.state.running.get(id).map(|run| run.destination);
+            done.stirred.extend(results.broken.iter().filter_map(of));
         }
         let expired: Vec<DeliveryId> = self.work.run_out.iter().map(|(id, _)| *id).collect();
         delivery::take_back(tx, &expired, self.now).await?;
@@ -183,90 +200,121 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Stores events and makes the deliveries of those that are released.
+    /// Stores events and makes the deliveries of those that are released. Tells which destinations something waits for.
     async fn intake(
         &self,
         tx: &mut Tx,
         done: &mut Done,
         destinations: &HashMap<DestinationId, Destination>,
-        keys: &mut Vec<Key>,
-    ) -> Result<(), StorageError> {
+        room: &mut Leasing<'_>,
+    ) -> Result<HashSet<DestinationId>, StorageError> {
         if self.work.events.is_empty() && self.work.quarantined.is_empty() {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         done.taken =
             intake::take(tx, &self.work.events, &self.work.quarantined, self.readers, &self.state.open_gaps, self.now)
                 .await?;
-        let made = making::of_released(tx, &done.taken.released, destinations, self.now).await?;
-        keys.extend(made.keys);
+        let made = making::of_released(tx, &done.taken.released, destinations, Some(room), self.now).await?;
         done.later = made.later;
+        done.straight = made.inserted.leased;
         for released in &done.taken.released {
             done.bodies.insert(released.id, (released.body.clone(), released.traceparent.clone()));
         }
-        Ok(())
+        Ok(made.inserted.waits)
     }
 
-    /// Leases what may be sent now, lane by lane, within each lane's own limit and the limit of all.
-    async fn claim(
-        &self,
-        tx: &mut Tx,
-        done: &mut Done,
-        destinations: &HashMap<DestinationId, Destination>,
-    ) -> Result<(), StorageError> {
-        let ended = |id: &DestinationId| {
-            let of = |call: &&Finished| self.state.running.get(&call.id).is_some_and(|run| run.destination == *id);
-            self.work.finished.iter().filter(of).count()
+    /// How much more may be leased for each destination that something can be sent to now.
+    fn room(&self, destinations: &HashMap<DestinationId, Destination>) -> Leasing<'_> {
+        let mut ended: HashMap<DestinationId, usize> = HashMap::new();
+        for run in self.work.finished.iter().filter_map(|call| self.state.running.get(&call.id)) {
+            *ended.entry(run.destination).or_default() += 1;
+        }
+        let mut room = HashMap::with_capacity(destinations.len());
+        for (id, destination) in destinations {
+            let lane = self.state.lanes.get(id);
+            let open = destination.state.is_enabled()
+                && !destination.health.rests_at(self.now)
+                && lane.map_or_else(|| lane::can_send(destination), |lane| lane.transmission.is_some());
+            if !open || self.state.stopping {
+                continue;
+            }
+            let busy = lane.map_or(0, |lane| lane.in_flight).saturating_sub(ended.get(id).copied().unwrap_or(0));
+            let most = lane::limit(destination, self.options.in_flight_per_destination)
+                + lane.map_or(0, |lane| lane.ahead_of(destination));
+            let paced = lane.map_or(1, |lane| lane.paced(self.now));
+            room.insert(*id, most.saturating_sub(busy).min(paced));
+        }
+        Leasing {
+            holder: &self.state.holder,
+            until: self.now.saturating_add(self.options.lease),
+            room,
+            room_of_all: self
+                .options
+                .in_flight
+                .saturating_sub(self.state.running.len().saturating_sub(self.work.finished.len())),
+        }
+    }
+
+    /// Destinations for which something may wait in the table, the one first whose turn it is.
+    fn wanted(&self, done: &Done, destinations: &HashMap<DestinationId, Destination>) -> Vec<DestinationId> {
+        // A lane that was just loaded may hold anything.
+        let reloaded = done.reloaded.is_some() && self.state.version != Some(done.version);
+        let wants = |id: &DestinationId| {
+            let Some(lane) = self.state.lanes.get(id) else {
+                return true;
+            };
+            let retry = done.results.health.get(id).and_then(|change| change.retry_at).is_some_and(|at| at <= self.now);
+            reloaded || retry || lane.ready || lane.is_due(self.now) || done.stirred.contains(id)
         };
-        let still_running = self.state.running.len().saturating_sub(self.work.finished.len());
-        let mut room_of_all = self.options.in_flight.saturating_sub(still_running);
         let mut ids: Vec<DestinationId> = destinations.keys().copied().collect();
         ids.sort();
         if !ids.is_empty() {
             let shift = self.state.first % ids.len();
             ids.rotate_left(shift);
         }
+        ids.retain(wants);
+        ids
+    }
+
+    /// Leases what may be sent now, lane by lane, within each lane's own limit and the limit of all. A lane for which
+    /// more waits than there is room has no room left for what is new.
+    async fn claim(
+        &self,
+        tx: &mut Tx,
+        done: &mut Done,
+        destinations: &HashMap<DestinationId, Destination>,
+        ids: &[DestinationId],
+        room: &mut Leasing<'_>,
+    ) -> Result<(), StorageError> {
         for id in ids {
-            let Some(destination) = destinations.get(&id) else {
+            let Some(destination) = destinations.get(id) else {
                 continue;
             };
-            let lane = self.state.lanes.get(&id);
-            let retry_now =
-                done.results.health.get(&id).and_then(|change| change.retry_at).is_some_and(|at| at <= self.now);
-            let due_now = lane.and_then(|lane| lane.next_due).is_some_and(|due| due <= self.now);
-            // A lane that was just loaded may hold anything.
-            let fresh = lane.is_none() || done.reloaded.is_some() && self.state.version != Some(done.version);
-            if !(fresh || retry_now || due_now || lane.is_some_and(|lane| lane.ready) || done.stirred.contains(&id)) {
-                continue;
-            }
-            let busy = lane.map_or(0, |lane| lane.in_flight).saturating_sub(ended(&id));
-            let open = destination.state.is_enabled()
-                && !destination.health.rests_at(self.now)
-                && lane.map_or_else(|| lane::can_send(destination), |lane| lane.transmission.is_some());
-            let limit = lane::limit(destination, self.options.in_flight_per_destination);
-            let paced = lane.map_or(1, |lane| lane.paced(self.now));
-            let asked = if open { limit.saturating_sub(busy).min(room_of_all).min(paced) } else { 0 };
+            let asked = room.room.get(id).copied().unwrap_or(0).min(room.room_of_all);
             if asked == 0 {
-                done.stirred.insert(id);
+                room.room.remove(id);
+                done.stirred.insert(*id);
                 continue;
             }
             if lane::collapses(destination) {
-                delivery::collapse(tx, id).await?;
+                delivery::collapse(tx, *id).await?;
             }
-            let claimed = delivery::claim(tx, id, asked, &self.state.holder, self.now, self.options.lease).await?;
-            room_of_all -= claimed.len();
+            let lane = self.state.lanes.get(id);
+            let claimed = delivery::claim(tx, *id, asked, &self.state.holder, self.now, self.options.lease).await?;
+            room.room_of_all -= claimed.len();
             let exhausted = claimed.len() < asked;
-            let unsure = fresh || due_now || lane.is_none_or(|lane| lane.unsure);
-            let next_due = if exhausted && unsure { Some(delivery::next_due(tx, id).await?) } else { None };
-            done.claims.push(Claim { destination: id, claimed, exhausted, next_due });
+            if exhausted {
+                room.room.insert(*id, asked - claimed.len());
+                done.stirred.remove(id);
+            } else {
+                room.room.remove(id);
+                done.stirred.insert(*id);
+            }
+            let fresh = lane.is_none() || done.reloaded.is_some() && self.state.version != Some(done.version);
+            let unsure = fresh || lane.is_none_or(|lane| lane.unsure || lane.is_due(self.now));
+            let next_due = if exhausted && unsure { Some(delivery::next_due(tx, *id).await?) } else { None };
+            done.claims.push(Claim { destination: *id, claimed, exhausted, next_due });
         }
-        let missing: Vec<EventId> = done
-            .claims
-            .iter()
-            .flat_map(|claim| &claim.claimed)
-            .map(|claimed| claimed.event_id)
-            .filter(|id| !done.bodies.contains_key(id))
-            .collect();
-        done.bodies.extend(event::bodies(tx, &missing).await?);
         Ok(())
     }
 }

@@ -20,29 +20,6 @@ use prost::bytes::Bytes;
 use super::{event::event_id, rows};
 use crate::domain::delivery::DeliveryState;
 
-/// A delivery that begins.
-#[derive(Debug, Clone)]
-pub struct NewDelivery {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Where it goes.
-    pub destination_id: DestinationId,
-    /// What it carries.
-    pub event_id: EventId,
-    /// Which record of it; 0 for the whole.
-    pub part: u32,
-    /// What orders it.
-    pub order_key: String,
-    /// Its place in that order.
-    pub position: i64,
-    /// Whether a later one of its key makes it stale.
-    pub collapses: bool,
-    /// Its own body; nothing for that of the event.
-    pub body: Option<Bytes>,
-    /// When it may leave.
-    pub leaves_at: Timestamp,
-}
-
 /// A delivery under this program's lease.
 #[derive(Debug, Clone)]
 pub struct Claimed {
@@ -60,7 +37,7 @@ pub struct Claimed {
     pub attempts: u32,
     /// When it was tried first.
     pub first_attempt_at: Option<Timestamp>,
-    due: (i64, i64),
+    pub(super) due: (i64, i64),
 }
 
 /// How an attempt leaves its delivery.
@@ -81,56 +58,20 @@ pub struct Settled {
 /// Destination and order key.
 pub type Key = (DestinationId, String);
 
-/// Makes deliveries; the first one of a key that has none open is its head at once.
-pub async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<(), StorageError> {
-    let mut keys: Vec<Key> = deliveries.iter().map(|new| (new.destination_id, new.order_key.clone())).collect();
-    keys.sort();
-    keys.dedup();
-    let mut taken = with_open(tx, &keys).await?;
-    for piece in rows::pieces(deliveries) {
-        let text = format!(
-            "INSERT INTO delivery (id, destination_id, event_id, part, order_key, position, state, head, \
-             next_attempt_at, attempts, created_at, collapses, body) VALUES {} \
-             ON CONFLICT (destination_id, event_id, part) DO NOTHING",
-            rows::values(piece.len(), 13, 1)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for new in piece {
-            let head = taken.insert((new.destination_id, new.order_key.clone()));
-            query = query
-                .bind(new.id.to_string())
-                .bind(new.destination_id.to_string())
-                .bind(new.event_id.to_string())
-                .bind(i64::from(new.part))
-                .bind(new.order_key.clone())
-                .bind(new.position)
-                .bind(DeliveryState::Due.name())
-                .bind(i64::from(head))
-                .bind(new.leaves_at.as_micros())
-                .bind(0_i64)
-                .bind(now.as_micros())
-                .bind(i64::from(new.collapses))
-                .bind(new.body.as_ref().map(|body| body.to_vec()));
-        }
-        let made = query.execute(tx.conn()).await?.rows_affected();
-        if made < piece.len() as u64 {
-            // One that was there already may have been meant as a head; its followers would wait for ever.
-            let keys: Vec<Key> = piece.iter().map(|new| (new.destination_id, new.order_key.clone())).collect();
-            promote(tx, &keys).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Which of these keys have an open delivery. A sub-query with a limit is asked key by key; a join might read all that is
-/// open.
-async fn with_open(tx: &mut Tx, keys: &[Key]) -> Result<HashSet<Key>, StorageError> {
-    let mut found = HashSet::new();
+/// Makes the earliest open delivery of each key its head, and tells for which destinations one became it.
+///
+/// First a look, key by key, and then a change of what was found: usually nothing waits behind a delivery that ended. In
+/// one statement the planner may begin with the table, which without statistics looks as if the conditions left one row
+/// of it. The sum with nothing keeps it from indexes that would be read from their beginning.
+pub async fn promote(tx: &mut Tx, keys: &[Key]) -> Result<HashSet<DestinationId>, StorageError> {
+    let mut promoted = HashSet::new();
+    let mut heads: Vec<String> = Vec::new();
     for piece in rows::pieces(keys) {
         let text = format!(
-            "WITH k (destination_id, order_key) AS (VALUES {}) SELECT destination_id, order_key FROM k \
-             WHERE (SELECT 1 FROM delivery AS o WHERE o.destination_id = k.destination_id \
-                    AND o.order_key = k.order_key AND o.state IN ('due', 'leased') LIMIT 1) = 1",
+            "WITH k (destination_id, order_key) AS (VALUES {}) SELECT destination_id, \
+             (SELECT CASE WHEN o.head = 0 AND o.state = 'due' THEN o.id END FROM delivery AS o \
+              WHERE o.destination_id = k.destination_id AND o.order_key = k.order_key \
+              AND o.state IN ('due', 'leased') ORDER BY o.position + 0 LIMIT 1) AS id FROM k",
             rows::values(piece.len(), 2, 1)
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
@@ -138,32 +79,23 @@ async fn with_open(tx: &mut Tx, keys: &[Key]) -> Result<HashSet<Key>, StorageErr
             query = query.bind(destination.to_string()).bind(key.clone());
         }
         for row in query.fetch_all(tx.conn()).await? {
-            found.insert((destination_id(&row)?, row.try_get("order_key")?));
+            if let Some(id) = row.try_get("id")? {
+                heads.push(id);
+                promoted.insert(destination_id(&row)?);
+            }
         }
     }
-    Ok(found)
-}
-
-/// Makes the earliest open delivery of each key its head.
-///
-/// The sum with nothing, and the text with nothing, keep the planner from indexes that would be read from their
-/// beginning: without statistics they look as good as the index of open deliveries and the primary key.
-pub async fn promote(tx: &mut Tx, keys: &[Key]) -> Result<(), StorageError> {
-    for piece in rows::pieces(keys) {
-        let text = format!(
-            "WITH k (destination_id, order_key) AS (VALUES {}) UPDATE delivery SET head = 1 WHERE id IN \
-             (SELECT (SELECT o.id FROM delivery AS o WHERE o.destination_id = k.destination_id \
-                      AND o.order_key = k.order_key AND o.state IN ('due', 'leased') ORDER BY o.position + 0 LIMIT 1) \
-              FROM k) AND head + 0 = 0 AND state || '' = 'due'",
-            rows::values(piece.len(), 2, 1)
-        );
+    heads.sort();
+    heads.dedup();
+    for piece in rows::pieces(&heads) {
+        let text = format!("UPDATE delivery SET head = 1 WHERE id IN {}", rows::list(piece.len(), 1));
         let mut query = sqlx::query(AssertSqlSafe(text));
-        for (destination, key) in piece {
-            query = query.bind(destination.to_string()).bind(key.clone());
+        for id in piece {
+            query = query.bind(id.clone());
         }
         query.execute(tx.conn()).await?;
     }
-    Ok(())
+    Ok(promoted)
 }
 
 /// Lets go of what a later record about the same license made stale before it was sent, and lets the next of each key
@@ -182,7 +114,8 @@ pub async fn collapse(tx: &mut Tx, destination: DestinationId) -> Result<(), Sto
     .iter()
     .map(|row| Ok::<_, StorageError>((destination_id(row)?, row.try_get("order_key")?)))
     .collect::<Result<_, _>>()?;
-    promote(tx, &keys).await
+    promote(tx, &keys).await?;
+    Ok(())
 }
 
 /// Leases up to `limit` heads of a destination whose time has come, earliest first.

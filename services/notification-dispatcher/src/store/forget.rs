@@ -69,7 +69,7 @@ pub async fn deleted(tx: &mut Tx) -> Result<usize, StorageError> {
         return Ok(0);
     };
     let destination: String = row.try_get(0)?;
-    let rows = sqlx::query("SELECT id FROM delivery WHERE destination_id = $1 LIMIT $2")
+    let rows = sqlx::query("SELECT id FROM delivery WHERE destination_id = $1 AND position > 0 LIMIT $2")
         .bind(destination.clone())
         .bind(i64::from(STEP))
         .fetch_all(tx.conn())

@@ -1,5 +1,7 @@
 //! Deliveries as people ask for them.
 
+use std::cmp::Reverse;
+
 use lictor_clock::Timestamp;
 use lictor_licensing::id::{DeliveryId, DestinationId};
 use lictor_storage::{
@@ -77,7 +79,7 @@ pub async fn deliveries(db: &Database, search: &Search) -> Result<Vec<Listed>, S
         conditions.push(condition.replace('?', &format!("${}", texts.len())));
     };
     if let Some(destination) = search.destination {
-        add("delivery.destination_id = ?", destination.to_string());
+        add("delivery.destination_id = ? AND delivery.position > 0", destination.to_string());
     }
     if let Some(state) = search.state {
         add("delivery.state = ?", state.name().to_owned());
@@ -88,13 +90,15 @@ pub async fn deliveries(db: &Database, search: &Search) -> Result<Vec<Listed>, S
     if let Some(id) = search.delivery {
         add("delivery.id = ?", id.to_string());
     }
+    // Ids begin with the time of their making; positions are indexed for each destination.
+    let order = if search.destination.is_some() { "delivery.position" } else { "delivery.id" };
     // Only fixed texts are put together; what was asked for is bound.
     let text = format!(
         "SELECT delivery.id, delivery.destination_id, delivery.event_id, event.type, event.subject, delivery.state, \
          delivery.attempts, delivery.next_attempt_at, delivery.created_at, delivery.part, attempt.number, attempt.at, \
-         attempt.status, attempt.latency_ms, attempt.result, attempt.answer FROM delivery JOIN event ON event.id = delivery.event_id \
+         attempt.status, attempt.latency_ms, attempt.result, attempt.answer, delivery.position FROM delivery JOIN event ON event.id = delivery.event_id \
          LEFT JOIN attempt ON attempt.delivery_id = delivery.id AND attempt.number = delivery.attempts \
-         WHERE {} ORDER BY delivery.position DESC LIMIT ${}",
+         WHERE {} ORDER BY {order} DESC LIMIT ${}",
         conditions.join(" AND "),
         texts.len() + 1
     );
@@ -102,7 +106,10 @@ pub async fn deliveries(db: &Database, search: &Search) -> Result<Vec<Listed>, S
     for text in texts {
         query = query.bind(text);
     }
-    query.bind(i64::from(search.limit.clamp(1, 1_000))).fetch_all(db.pool()).await?.iter().map(listed).collect()
+    let mut rows = query.bind(i64::from(search.limit.clamp(1, 1_000))).fetch_all(db.pool()).await?;
+    // Of those of the same instant too, the newest first.
+    rows.sort_by_cached_key(|row| Reverse(row.try_get::<i64, _>("position").unwrap_or_default()));
+    rows.iter().map(listed).collect()
 }
 
 /// All attempts of a delivery, oldest first, at most 1,000.

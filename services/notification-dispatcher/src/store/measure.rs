@@ -24,12 +24,15 @@ pub struct Backlog {
 pub async fn backlog(db: &Database) -> Result<Backlog, StorageError> {
     let mut backlog = Backlog::default();
     for row in sqlx::query(
-        "SELECT destination_id, COUNT(*) FROM delivery WHERE state IN ('due', 'leased') GROUP BY destination_id",
+        "SELECT destination_id, COUNT(*), MIN(created_at) FROM delivery WHERE state IN ('due', 'leased') \
+         GROUP BY destination_id",
     )
     .fetch_all(db.pool())
     .await?
     {
         backlog.per_destination.insert(row.try_get(0)?, to_u64(row.try_get(1)?)?);
+        let made = Timestamp::from_micros(row.try_get(2)?);
+        backlog.oldest = Some(backlog.oldest.map_or(made, |oldest| oldest.min(made)));
     }
     for row in
         sqlx::query("SELECT destination_id, COUNT(*) FROM delivery WHERE state = 'parked' GROUP BY destination_id")
@@ -38,11 +41,6 @@ pub async fn backlog(db: &Database) -> Result<Backlog, StorageError> {
     {
         backlog.parked.insert(row.try_get(0)?, to_u64(row.try_get(1)?)?);
     }
-    let row = sqlx::query("SELECT MIN(created_at) FROM delivery WHERE state IN ('due', 'leased') AND created_at > 0")
-        .fetch_one(db.pool())
-        .await?;
-    let oldest: Option<i64> = row.try_get(0)?;
-    backlog.oldest = oldest.map(Timestamp::from_micros);
     Ok(backlog)
 }
 

@@ -7,6 +7,7 @@ pub mod destination;
 pub mod event;
 pub mod feed;
 pub mod forget;
+pub mod fresh;
 pub mod knowledge;
 pub mod ledger;
 pub mod listing;

@@ -100,7 +100,7 @@ pub async fn again(tx: &mut Tx, job: &Replay, now: Timestamp) -> Result<(usize, 
     let one = if let Kind::One(id) = job.kind { id.to_string() } else { String::new() };
     let text = format!(
         "SELECT delivery.id, delivery.destination_id, delivery.order_key, delivery.position FROM delivery \
-         JOIN event ON event.id = delivery.event_id WHERE delivery.destination_id = $1 AND delivery.position > $2 \
+         JOIN event ON event.id = delivery.event_id WHERE delivery.destination_id = $1 AND delivery.position > 0 AND delivery.position > $2 \
          AND delivery.state IN {states} AND event.occurred_at >= $3 AND event.occurred_at < $4 \
          AND ($5 = '' OR delivery.id = $5) ORDER BY delivery.position LIMIT $6"
     );
