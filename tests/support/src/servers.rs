@@ -1,5 +1,5 @@
 //! Private PostgreSQL, Redis and RabbitMQ for one test run: on free ports, in a temporary folder, from the programs that
-//! are installed. They are stopped when [`Servers`] is dropped, and also when this process is killed.
+//! are installed. They are stopped when [`Servers`] is dropped; a process that may be told to end has to see to that.
 
 use std::collections::BTreeMap;
 use std::fs;
