@@ -2,7 +2,7 @@
 # Installs what the tests start: PostgreSQL, Redis, RabbitMQ, Docker's engine with Compose, mmdebstrap for base images,
 # SoftHSM for the tests of keys in tokens, musl's compiler for a program in an image of its own, tmux for those of verbs that
 # ask questions, cron and systemd to judge the examples in deploy/pull.
-# A mail server and a browser for what the notification dispatcher sends and shows.
+# A mail server and a browser for what the notification dispatcher sends and shows, Prometheus' tool for its alert rules.
 # On Debian as root it installs what is missing; anywhere else it names the one command that does.
 set -euo pipefail
 
@@ -22,6 +22,7 @@ declare -A package_of=(
   [aiosmtpd]=python3-aiosmtpd
   [chromium]=chromium
   [python3-venv]=python3-venv
+  [promtool]=prometheus
 )
 
 has() {

@@ -1,6 +1,6 @@
-//! Dashboards and alert rules name metrics that exist.
+//! Dashboards and alert rules name metrics that exist, and the rules do what they say.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use lictor_broker::Broker;
 use lictor_clock::SystemClock;
@@ -66,4 +66,32 @@ async fn every_metric_of_dashboards_and_alerts_exists() {
     assert!(files >= 3);
     running.shutdown();
     running.wait().await.expect("an orderly stop");
+}
+
+/// Runs promtool in the folder of the rules; nothing when it is not installed.
+fn promtool(arguments: &[&str]) -> Option<String> {
+    let answer = Command::new("promtool").args(arguments).current_dir(root().join("deploy/monitoring")).output();
+    let Ok(answer) = answer else {
+        eprintln!("SKIPPED: promtool is not installed; run tests/scripts/install-dependencies.sh");
+        return None;
+    };
+    let said = format!("{}{}", String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+    assert!(answer.status.success(), "{said}");
+    Some(said)
+}
+
+#[test]
+fn every_alert_is_quiet_before_its_cause_and_loud_after() {
+    let read = |name: &str| fs::read_to_string(root().join("deploy/monitoring").join(name)).expect("a text");
+    let (rules, tests) = (read("notifications.rules.yml"), read("notifications.tests.yml"));
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(!alerts.is_empty());
+    for alert in &alerts {
+        let asked = tests.lines().filter(|line| line.trim() == format!("alertname: {alert}")).count();
+        assert_eq!(asked, 2, "{alert} is asked for before its cause and after");
+    }
+    if let Some(said) = promtool(&["check", "rules", "notifications.rules.yml"]) {
+        assert!(said.contains(&format!("{} rules found", alerts.len())), "{said}");
+        promtool(&["test", "rules", "notifications.tests.yml"]);
+    }
 }
