@@ -111,12 +111,15 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     let life = frame.lifecycle();
     life.spawn("engine", engine::run(engine, life.soft()));
     life.spawn("measuring", measuring::run(db.clone(), clock.clone(), metrics, life.soft()));
-    take_in(&settings, &frame, feeds, &gaps, &db, &handle, &clock);
+    let readings = take_in(&settings, &frame, feeds, &gaps, &db, &handle, &clock);
     let post = report::post::Post {
         db: db.clone(),
         clock: clock.clone(),
         mailer,
         settings: settings.reports.clone(),
+        readings,
+        pull_every: settings.pull_every,
+        started: clock.now(),
         holder: random::hex(),
     };
     life.spawn("reports", report::post::run(post, life.soft()));
@@ -153,7 +156,8 @@ pub async fn start(settings: Settings, clock: SharedClock) -> Result<Running, St
     Ok(frame.serve(routes, gate))
 }
 
-/// Starts what brings events in: the broker's queue and one reader per feed, the own outbox included.
+/// Starts what brings events in: the broker's queue and one reader per feed, the own outbox included. Gives how far these
+/// have read.
 fn take_in(
     settings: &Settings,
     frame: &Frame,
@@ -162,7 +166,7 @@ fn take_in(
     db: &Database,
     handle: &EngineHandle,
     clock: &SharedClock,
-) {
+) -> pull::Readings {
     let life = frame.lifecycle();
     if let Some(broker) = settings.broker.clone() {
         life.spawn("broker", speed::consume(broker.clone(), handle.clone(), life.soft()));
@@ -171,6 +175,7 @@ fn take_in(
     }
     let own = (SOURCE.to_owned(), Feed::Own(db.clone()));
     let (mut reached, mut ways_back) = (HashMap::new(), Vec::new());
+    let mut readings = pull::Readings::default();
     let feeds_restored = frame.metrics().register(
         "feeds_restored",
         "times that a producer's feed ended before what had been read of it: its database was restored",
@@ -190,7 +195,9 @@ fn take_in(
         let went_back = Arc::new(AtomicBool::new(false));
         ways_back.push((source.clone(), Arc::clone(&went_back)));
         let (every, feeds_restored, missed) = (settings.pull_every, feeds_restored.clone(), missed.clone());
-        let puller = pull::Puller { source, feed, every, gap, reached: end, went_back, feeds_restored, missed };
+        let (read_at, clock) = (readings.of(&source), clock.clone());
+        let puller =
+            pull::Puller { source, feed, every, gap, reached: end, read_at, clock, went_back, feeds_restored, missed };
         life.spawn("feed", pull::pull(puller, db.clone(), handle.clone(), life.soft()));
     }
     // A producer that is down keeps nobody from working; when none can be read, nothing comes in.
@@ -211,6 +218,7 @@ fn take_in(
             }
         }
     });
+    readings
 }
 
 fn remote_feeds(settings: &Settings, clock: &SharedClock) -> Result<Vec<(String, Feed)>, StartError> {

@@ -5,12 +5,13 @@ use std::{
     convert::Infallible,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use lictor_api::event::v1 as wire;
+use lictor_clock::{SharedClock, Timestamp};
 use lictor_storage::{Database, inbox};
 use lictor_telemetry::prometheus_client::metrics::counter::Counter;
 use prost::Message;
@@ -44,12 +45,36 @@ pub struct Puller {
     pub gap: Arc<Notify>,
     /// True after a reading that came to the end.
     pub reached: Arc<AtomicBool>,
+    /// When the last reading began that came to the end; what happened before is here.
+    pub read_at: Arc<AtomicI64>,
+    /// The time.
+    pub clock: SharedClock,
     /// True while the feed ends before what was read of it: its database was restored from a backup.
     pub went_back: Arc<AtomicBool>,
     /// Times that this was noticed.
     pub feeds_restored: Counter,
     /// Events that were kept no longer when they were asked for.
     pub missed: Counter,
+}
+
+/// How far the feeds were read, by the time of day.
+#[derive(Debug, Clone, Default)]
+pub struct Readings(Vec<(String, Arc<AtomicI64>)>);
+
+impl Readings {
+    /// Adds a feed and gives what its reader writes to.
+    pub fn of(&mut self, source: &str) -> Arc<AtomicI64> {
+        let read_at = Arc::new(AtomicI64::new(i64::MIN));
+        self.0.push((source.to_owned(), Arc::clone(&read_at)));
+        read_at
+    }
+
+    /// A producer whose feed was not read to its end since `moment`: something that happened before may be missing.
+    #[must_use]
+    pub fn behind(&self, moment: Timestamp) -> Option<&str> {
+        let late = self.0.iter().find(|(_, read_at)| read_at.load(Ordering::Relaxed) < moment.as_micros());
+        late.map(|(source, _)| source.as_str())
+    }
 }
 
 /// Why a reading did not come to the end of the feed.
@@ -79,6 +104,7 @@ pub async fn pull(
 ) -> Result<(), Infallible> {
     let mut pause = FIRST_PAUSE;
     while !stop.is_cancelled() {
+        let began = puller.clock.now();
         let read = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             read = read_to_end(&puller, &db, &engine) => read,
@@ -88,6 +114,7 @@ pub async fn pull(
                 pause = FIRST_PAUSE;
                 puller.went_back.store(false, Ordering::Relaxed);
                 puller.reached.store(true, Ordering::Relaxed);
+                puller.read_at.store(began.as_micros(), Ordering::Relaxed);
                 puller.every
             }
             Err(broken) => {

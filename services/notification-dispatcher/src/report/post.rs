@@ -20,6 +20,7 @@ use super::{
     period::Span,
 };
 use crate::{
+    events::pull::Readings,
     settings::ReportSettings,
     store::report::{self, Run},
     transmission::mailer::{Mail, Mailer},
@@ -27,6 +28,10 @@ use crate::{
 
 /// Events of a period may come a little late; so long a report waits for them.
 const GRACE: Duration = Duration::from_secs(600);
+/// A report waits so long, beyond one interval of reading, for a producer whose events cannot be read.
+const FEED_PATIENCE: Duration = Duration::from_secs(3_600);
+/// How soon it is looked again whether they are here.
+const EVENTS_PAUSE: Duration = Duration::from_secs(1);
 /// Periods that are caught up after a long stop.
 const CAUGHT_UP: usize = 31;
 /// Waits after a failed try: this, twice this … up to [`LONGEST_WAIT`].
@@ -49,6 +54,12 @@ pub struct Post {
     pub mailer: Mailer,
     /// What is wanted.
     pub settings: ReportSettings,
+    /// How far the producers' events are here.
+    pub readings: Readings,
+    /// How often they are read.
+    pub pull_every: Duration,
+    /// When this program started.
+    pub started: Timestamp,
     /// The name under which this running program holds the job.
     pub holder: String,
 }
@@ -68,12 +79,18 @@ pub async fn run(post: Post, stop: CancellationToken) -> Result<(), Infallible> 
             () = stop.cancelled() => break,
             looked = post.look() => looked,
         };
-        if let Err(error) = looked {
-            tracing::warn!(%error, "reports cannot be looked after");
-        }
+        let pause = match looked {
+            Ok(Looked::AtAll) => post.settings.look_every,
+            // What is missing is usually there in a moment.
+            Ok(Looked::UntilEventsCome) => post.settings.look_every.min(EVENTS_PAUSE),
+            Err(error) => {
+                tracing::warn!(%error, "reports cannot be looked after");
+                post.settings.look_every
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(post.settings.look_every) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     // Another replica need not wait for the lease's end.
@@ -83,10 +100,18 @@ pub async fn run(post: Post, stop: CancellationToken) -> Result<(), Infallible> 
     Ok(())
 }
 
+/// How far a look came.
+enum Looked {
+    /// Nothing is left to do now.
+    AtAll,
+    /// A report waits for events.
+    UntilEventsCome,
+}
+
 impl Post {
-    async fn look(&self) -> Result<(), StorageError> {
+    async fn look(&self) -> Result<Looked, StorageError> {
         if !lease::hold(&self.db, LEASE, &self.holder, LEASE_TIME, self.clock.now()).await? {
-            return Ok(());
+            return Ok(Looked::AtAll);
         }
         notice::tell(&self.db, &self.mailer, &self.settings.operator, self.clock.now()).await?;
         let ready = self.clock.now().saturating_sub(GRACE);
@@ -96,7 +121,10 @@ impl Post {
         }
         while let Some(run) = report::due(&self.db, self.clock.now()).await? {
             if !lease::hold(&self.db, LEASE, &self.holder, LEASE_TIME, self.clock.now()).await? {
-                return Ok(());
+                return Ok(Looked::AtAll);
+            }
+            if self.may_lack_events(&run) {
+                return Ok(Looked::UntilEventsCome);
             }
             // The calendar may have been changed since the row was written; the row holds.
             let span = Span::containing(run.period, run.from, self.settings.offset);
@@ -113,7 +141,22 @@ impl Post {
                 }
             }
         }
-        Ok(())
+        Ok(Looked::AtAll)
+    }
+
+    /// Whether events of the period may still come: after a stop, while a producer is away, between two readings. The
+    /// report waits for them, but not for ever.
+    fn may_lack_events(&self, run: &Run) -> bool {
+        let ready = run.until.saturating_add(GRACE);
+        let Some(source) = self.readings.behind(ready) else {
+            return false;
+        };
+        let patience = self.pull_every.saturating_add(FEED_PATIENCE);
+        if self.clock.now() < ready.max(self.started).saturating_add(patience) {
+            return true;
+        }
+        tracing::warn!(report = run.name, source, "a report is made without what this producer may have told since");
+        false
     }
 
     async fn send(&self, report: &Report) -> Result<(), String> {

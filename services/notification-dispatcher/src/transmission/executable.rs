@@ -130,7 +130,8 @@ struct Running {
 
 impl Running {
     fn start(path: &Path, shipment: &Shipment) -> io::Result<Self> {
-        let child = Command::new(path)
+        let mut command = Command::new(path);
+        command
             .env_clear()
             .env("PATH", PATH)
             .env("LICTOR_EVENT_ID", shipment.event_id.as_str())
@@ -141,8 +142,11 @@ impl Running {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        if let Some(trace) = shipment.traceparent() {
+            command.env("TRACEPARENT", trace);
+        }
+        let child = command.spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Self { child, group })
     }

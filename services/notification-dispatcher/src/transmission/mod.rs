@@ -19,6 +19,7 @@ use lictor_api::notification::v1::{self as wire, transmission::Kind as Wire};
 use lictor_clock::SharedClock;
 use lictor_licensing::id::DestinationId;
 use prost::bytes::Bytes;
+use tracing::{Instrument, field};
 
 use self::{
     email::EmailWay,
@@ -54,6 +55,15 @@ pub struct Shipment {
     pub timeout: Option<Duration>,
 }
 
+impl Shipment {
+    /// What the receiver gets as `traceparent`: the span of this attempt, and where none is exported the trace of the
+    /// change as it came.
+    fn traceparent(&self) -> Option<String> {
+        let stored = || self.traceparent.clone().filter(|text| lictor_telemetry::is_traceparent(text));
+        lictor_telemetry::current_traceparent().or_else(stored)
+    }
+}
+
 /// How a destination is reached, checked.
 #[derive(Debug, Clone)]
 pub enum Transmission {
@@ -86,6 +96,18 @@ impl Transmission {
             Some(Wire::Email(email)) => Ok(Self::Email(way::email(email)?)),
             Some(Wire::File(file)) => Ok(Self::File(way::file(file)?)),
             None => Err(WayError::Other("the destination does not say how it is reached".to_owned())),
+        }
+    }
+
+    /// What an attempt is called in traces.
+    const fn span_name(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook attempt",
+            Self::Sap(_) => "sap attempt",
+            Self::Custom(CustomWay::Executable(_)) => "executable attempt",
+            Self::Custom(CustomWay::Transmitter(_)) => "transmitter attempt",
+            Self::Email(_) => "mail attempt",
+            Self::File(_) => "file attempt",
         }
     }
 }
@@ -136,8 +158,28 @@ impl Carrier {
         }
     }
 
-    /// Makes one attempt. Never fails: whatever happens is an [`Attempt`].
+    /// Makes one attempt, in a span that is a child of the change. Never fails: whatever happens is an [`Attempt`].
     pub async fn carry(&self, shipment: &Shipment) -> Attempt {
+        let span = tracing::info_span!(
+            "attempt",
+            otel.name = shipment.transmission.span_name(),
+            otel.kind = "client",
+            event.id = %shipment.event_id,
+            destination.id = %shipment.destination_id,
+            attempt = shipment.number,
+            http.response.status_code = field::Empty,
+            result = field::Empty,
+        );
+        lictor_telemetry::set_parent(&span, shipment.traceparent.as_deref());
+        let attempt = self.send(shipment).instrument(span.clone()).await;
+        if attempt.status > 0 {
+            span.record("http.response.status_code", attempt.status);
+        }
+        span.record("result", attempt.result.name());
+        attempt
+    }
+
+    async fn send(&self, shipment: &Shipment) -> Attempt {
         let clock = &*self.clock;
         match &*shipment.transmission {
             Transmission::Webhook(target) => self.webhooks.send(target, shipment, clock).await,

@@ -248,7 +248,7 @@ impl SapSender {
         if !cookies.is_empty() {
             request = request.header(COOKIE, cookies.join("; "));
         }
-        if let Some(trace) = shipment.traceparent.as_deref().filter(|text| lictor_telemetry::is_traceparent(text)) {
+        if let Some(trace) = shipment.traceparent() {
             request = request.header(lictor_telemetry::TRACEPARENT, trace);
         }
         let (status, headers, body) = exchange(request).await?;

@@ -130,9 +130,7 @@ impl TransmitterSender {
         if let Some(token) = &way.token {
             request.metadata_mut().insert("authorization", token.clone());
         }
-        if let Some(trace) = shipment.traceparent.as_deref().filter(|text| lictor_telemetry::is_traceparent(text))
-            && let Ok(value) = AsciiMetadataValue::try_from(trace)
-        {
+        if let Some(value) = shipment.traceparent().and_then(|trace| AsciiMetadataValue::try_from(trace).ok()) {
             request.metadata_mut().insert(AsciiMetadataKey::from_static(lictor_telemetry::TRACEPARENT), value);
         }
         let mut client = TransmitterClient::new(channel).max_decoding_message_size(ANSWER_READ_BYTES);

@@ -10,7 +10,6 @@ use reqwest::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::time::Instant;
-use tracing::{Instrument, Span, field};
 
 use super::{
     Shipment, failure,
@@ -84,41 +83,20 @@ impl Sender {
 
     /// Makes one call.
     pub async fn send(&self, target: &Target, shipment: &Shipment, clock: &dyn Clock) -> Attempt {
-        let span = tracing::info_span!(
-            "webhook attempt",
-            otel.kind = "client",
-            event.id = %shipment.event_id,
-            destination.id = %shipment.destination_id,
-            attempt = shipment.number,
-            http.response.status_code = field::Empty,
-            result = field::Empty,
-        );
-        lictor_telemetry::set_parent(&span, shipment.traceparent.as_deref());
-        async {
-            let at = clock.now();
-            let begun = Instant::now();
-            let exchange = self.exchange(target, shipment, at);
-            let deadline = shipment.timeout.unwrap_or(self.options.deadline);
-            let (status, result, answer, headers) = match tokio::time::timeout(deadline, exchange).await {
-                Ok(Ok(answered)) => (
-                    answered.status,
-                    Attempt::result_of_status(answered.status),
-                    kept(&answered.body),
-                    answered.headers,
-                ),
-                Ok(Err(broken)) => (broken.status, broken.result, kept(broken.why.as_bytes()), HeaderMap::new()),
-                Err(_) => {
-                    (0, AttemptResult::Timeout, "no whole answer within the deadline".to_owned(), HeaderMap::new())
-                }
-            };
-            let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let retry_after = asked.and_then(|value| retry_after::parse(value, clock.now()));
-            Span::current().record("http.response.status_code", status);
-            Span::current().record("result", result.name());
-            Attempt { at, status, latency: begun.elapsed(), result, answer, retry_after }
-        }
-        .instrument(span)
-        .await
+        let at = clock.now();
+        let begun = Instant::now();
+        let exchange = self.exchange(target, shipment, at);
+        let deadline = shipment.timeout.unwrap_or(self.options.deadline);
+        let (status, result, answer, headers) = match tokio::time::timeout(deadline, exchange).await {
+            Ok(Ok(answered)) => {
+                (answered.status, Attempt::result_of_status(answered.status), kept(&answered.body), answered.headers)
+            }
+            Ok(Err(broken)) => (broken.status, broken.result, kept(broken.why.as_bytes()), HeaderMap::new()),
+            Err(_) => (0, AttemptResult::Timeout, "no whole answer within the deadline".to_owned(), HeaderMap::new()),
+        };
+        let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| retry_after::parse(value, clock.now()));
+        Attempt { at, status, latency: begun.elapsed(), result, answer, retry_after }
     }
 
     async fn exchange(
@@ -136,12 +114,8 @@ impl Sender {
         headers.insert(WEBHOOK_SIGNATURE, header(&signatures(&shipment.keys, id, at, &shipment.body))?);
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(at.as_seconds()));
         headers.insert(WEBHOOK_ID, header(id)?);
-        lictor_telemetry::inject_headers(&mut headers);
-        // Without an exporter there is no span of our own to name; the trace still goes on.
-        if let Some(stored) = shipment.traceparent.as_deref().filter(|text| lictor_telemetry::is_traceparent(text))
-            && !headers.contains_key(TRACEPARENT)
-        {
-            headers.insert(TRACEPARENT, header(stored)?);
+        if let Some(trace) = shipment.traceparent() {
+            headers.insert(TRACEPARENT, header(&trace)?);
         }
         let request = self.client.post(target.url().clone()).headers(headers).body(shipment.body.clone()).send();
         let mut response = request.await.map_err(|error| Broken::of(&error, 0))?;

@@ -3,12 +3,14 @@
 //! SQLite always; PostgreSQL and RabbitMQ when `LICTOR_TEST_POSTGRES_URL` and `LICTOR_TEST_AMQP_URL` name servers.
 
 mod access;
+mod ahead;
 mod answers;
 mod aside;
 mod feed;
 mod guard;
 mod intake;
 mod keys;
+mod killed;
 mod order;
 mod pace;
 mod program;

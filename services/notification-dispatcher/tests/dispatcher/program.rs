@@ -18,7 +18,7 @@ use crate::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_notification-dispatcher");
 
 /// The program over the world's database. Its issuer is nobody: the tests only watch what it delivers.
-fn launch(world: &World) -> Child {
+pub(crate) fn launch(world: &World) -> Child {
     let producers: Vec<String> = world.settings.producers.0.iter().map(|(name, url)| format!("{name}={url}")).collect();
     Command::new(PROGRAM)
         .env("DATABASE_URL", world.settings.database.url.expose())

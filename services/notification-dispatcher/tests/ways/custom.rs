@@ -67,12 +67,22 @@ async fn a_program_sees_nothing_of_our_environment() {
     assert_eq!(Path::new(place), folder.path().canonicalize().expect("a path"));
     for name in names {
         assert!(
-            ["PATH", "PWD", "OLDPWD", "_", "SHLVL", "LICTOR_EVENT_ID", "LICTOR_DESTINATION_ID", "LICTOR_ATTEMPT"]
-                .contains(name),
+            [
+                "PATH",
+                "PWD",
+                "OLDPWD",
+                "_",
+                "SHLVL",
+                "LICTOR_EVENT_ID",
+                "LICTOR_DESTINATION_ID",
+                "LICTOR_ATTEMPT",
+                "TRACEPARENT"
+            ]
+            .contains(name),
             "{name} of ours"
         );
     }
-    assert!(names.contains(&"LICTOR_EVENT_ID"));
+    assert!(names.contains(&"LICTOR_EVENT_ID") && names.contains(&"TRACEPARENT"));
 }
 
 #[tokio::test]

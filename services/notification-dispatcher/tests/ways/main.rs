@@ -5,7 +5,9 @@
 
 mod browser;
 mod custom;
+mod examples;
 mod files;
+mod interrupted;
 mod mail;
 mod odata;
 mod pages;

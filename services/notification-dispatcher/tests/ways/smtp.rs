@@ -22,21 +22,31 @@ pub(crate) struct MailServer {
     _child: Child,
 }
 
+/// The interpreter that has the package. Another one may come first in the path; Debian's packages are for its own.
+async fn python() -> Option<&'static str> {
+    for python in ["python3", "/usr/bin/python3"] {
+        let there = Command::new(python).args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status().await;
+        if there.is_ok_and(|status| status.success()) {
+            return Some(python);
+        }
+    }
+    None
+}
+
 impl MailServer {
     /// `mode` is tls, starttls or plain; `more` are further arguments of the script. Nothing without the package.
     pub(crate) async fn start(mode: &'static str, more: &[&str]) -> Option<Self> {
-        let there = Command::new("python3").args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status().await;
-        if !there.is_ok_and(|status| status.success()) {
+        let Some(python) = python().await else {
             eprintln!("SKIPPED: python3-aiosmtpd is not installed; run tests/scripts/install-dependencies.sh");
             return None;
-        }
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
         let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
         std::fs::write(&certificate, made.cert.pem()).expect("a file");
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ways/smtp_server.py");
-        let mut child = Command::new("python3")
+        let mut child = Command::new(python)
             .arg(script)
             .arg(format!("mode={mode}"))
             .arg(format!("certificate={}", certificate.display()))
@@ -73,6 +83,12 @@ impl MailServer {
     pub(crate) async fn mail(&mut self) -> Value {
         let line = tokio::time::timeout(PATIENCE, self.mails.next_line()).await.expect("a mail in time");
         serde_json::from_str(&line.expect("a line").expect("a mail")).expect("JSON")
+    }
+
+    /// The next mail, however long it takes; nothing when the server ended.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        let line = self.mails.next_line().await.ok().flatten()?;
+        serde_json::from_str(&line).ok()
     }
 
     /// Where it listens.
