@@ -4,6 +4,7 @@
 //! `LICTOR_TEST_SCALE` is a percentage of the full run of 20,000 events; `LICTOR_TEST_SEED` repeats one.
 
 mod breaks;
+mod late;
 mod receiver;
 mod receivers;
 mod stage;

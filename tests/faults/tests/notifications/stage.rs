@@ -48,6 +48,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// With one destination for everything; nothing, said loudly, without servers.
     pub(crate) async fn new() -> anyhow::Result<Option<Self>> {
+        Self::over(true, BTreeMap::new()).await
+    }
+
+    /// The same with or without the broker at the producer, and with further settings of the dispatcher.
+    pub(crate) async fn over(broker: bool, more: BTreeMap<String, String>) -> anyhow::Result<Option<Self>> {
         let (Ok(postgres), Ok(amqp)) = (std::env::var(POSTGRES_URL), std::env::var(AMQP_URL)) else {
             eprintln!("SKIPPED: no {POSTGRES_URL} and {AMQP_URL}; run under with-servers, as `make test` does");
             return Ok(None);
@@ -58,7 +63,7 @@ impl Stage {
         let made = Answer::of(std::process::Command::new("psql").arg(&postgres).args(["-qc", &make]))?;
         ensure!(made.code == 0, "{}", made.errors);
         let (server, _) = postgres.rsplit_once('/').context("a URL has a path")?;
-        let producer = Producer::start(&format!("{server}/{name}"), Some((&amqp, &name))).await?;
+        let producer = Producer::start(&format!("{server}/{name}"), broker.then_some((&*amqp, &*name))).await?;
         let extra = [
             ("LICTOR_PRODUCERS", producer.entry()),
             ("AMQP_PREFIX", name),
@@ -67,7 +72,9 @@ impl Stage {
             ("LICTOR_RETRY_WAITS", "50ms,200ms,500ms".to_owned()),
             ("LICTOR_DELIVERY_LEASE", "1s".to_owned()),
         ];
-        let extra: BTreeMap<String, String> = extra.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut extra: BTreeMap<String, String> =
+            extra.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        extra.extend(more);
         let Some(fleet) = Fleet::start_some(&[Service::Notification], extra)? else { return Ok(None) };
         fleet.ok(&["notify", "destination", "add", "--url", &receiver.url()])?;
         Ok(Some(Self { fleet, producer, receiver, announced: Vec::new(), amqp, postgres }))
