@@ -38,8 +38,7 @@ pub struct Connection<I, K> {
     stream: Stream,
     info: I,
     greeting: Option<Greeting>,
-    /// Whether what is to be written has let others of this moment come along.
-    gathered: bool,
+    gathering: Gathering,
     _kept: K,
 }
 
@@ -59,19 +58,44 @@ impl<I, K> Connection<I, K> {
 
     fn greeted_within(time: Duration, stream: Stream, info: I, kept: K) -> Self {
         let greeting = Greeting { missing: GREETING_BYTES, until: Box::pin(tokio::time::sleep(time)) };
-        Self { stream, info, greeting: Some(greeting), gathered: false, _kept: kept }
+        Self { stream, info, greeting: Some(greeting), gathering: Gathering::default(), _kept: kept }
     }
+}
 
-    /// Lets one round of the runtime pass before something is written: answers to calls that came together are ready in the
-    /// same round, and then leave in one piece instead of one each. Nobody waits for a timer, and who is alone waits for
-    /// nobody.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.gathered, true) {
+/// Lets one round of the runtime pass before something is written: answers to calls that came together are ready in the same
+/// round, and then leave in one piece instead of one each. Nobody waits for a timer, and where it does not help it is only
+/// tried now and then: who is alone waits for nobody.
+#[derive(Debug, Default)]
+struct Gathering {
+    /// Bytes that there were before the round; none outside of one.
+    before: Option<usize>,
+    done: bool,
+    /// Rises when others came along, falls when nobody did.
+    luck: u8,
+    /// Writes without a try.
+    untried: u8,
+}
+
+impl Gathering {
+    const MOST_LUCK: u8 = 4;
+    const TRY_AFTER: u8 = 8;
+
+    fn poll(&mut self, length: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.done {
             return Poll::Ready(());
         }
-        // A task that wakes itself goes behind the others.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        if let Some(before) = self.before.take() {
+            self.luck = if length > before { Self::MOST_LUCK } else { self.luck.saturating_sub(1) };
+        } else if self.luck > 0 || self.untried >= Self::TRY_AFTER {
+            (self.before, self.untried) = (Some(length), 0);
+            // A task that wakes itself goes behind the others.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        } else {
+            self.untried += 1;
+        }
+        self.done = true;
+        Poll::Ready(())
     }
 }
 
@@ -106,7 +130,7 @@ impl<I: Unpin, K: Unpin> AsyncRead for Connection<I, K> {
 
 impl<I: Unpin, K: Unpin> AsyncWrite for Connection<I, K> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.gather(cx));
+        std::task::ready!(self.gathering.poll(buf.len(), cx));
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -119,7 +143,7 @@ impl<I: Unpin, K: Unpin> AsyncWrite for Connection<I, K> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.gather(cx));
+        std::task::ready!(self.gathering.poll(bufs.iter().map(|buf| buf.len()).sum(), cx));
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -137,7 +161,7 @@ impl<I: Unpin, K: Unpin> AsyncWrite for Connection<I, K> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.gathered = false;
+        self.gathering.done = false;
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
@@ -159,6 +183,25 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_ready_in_the_same_round_is_written_as_one_and_who_is_alone_does_not_wait() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut gathering = Gathering::default();
+        let mut write = |before: usize, after: usize| {
+            let waited = gathering.poll(before, &mut cx).is_pending();
+            assert!(!waited || gathering.poll(after, &mut cx).is_ready(), "one round, not more");
+            assert!(gathering.poll(after, &mut cx).is_ready(), "the rest of the same piece");
+            gathering.done = false;
+            waited
+        };
+        let alone: Vec<bool> = (0..20).map(|_| write(10, 10)).collect();
+        assert_eq!(alone.iter().filter(|waited| **waited).count(), 2, "now and then: {alone:?}");
+        let together: Vec<bool> = (0..20).map(|_| write(10, 20)).collect();
+        assert!(together[8..].iter().all(|waited| *waited), "{together:?}");
+        let alone: Vec<bool> = (0..20).map(|_| write(10, 10)).collect();
+        assert!(alone[..4].iter().all(|waited| *waited) && !alone[5], "{alone:?}");
+    }
 
     #[tokio::test]
     async fn a_connection_that_never_opens_is_cut_and_one_that_does_may_be_silent() {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use lictor_licensing::access::Origin;
 use lictor_runtime::{StartError, Stream, install_crypto_provider};
 use lictor_signing::{CHANNEL_BINDING_BYTES, CHANNEL_LABEL};
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{CipherSuite, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -31,15 +32,26 @@ pub fn server_config(secrets: &Secrets) -> Result<Arc<ServerConfig>, StartError>
     };
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(secrets.tls_key()));
     let certificate = CertificateDer::from(secrets.certificate.clone());
-    let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| unusable(&error))?
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .map_err(|error| unusable(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    config.ignore_client_order = true;
     // A client keeps its connection for as long as it holds seats, and proves itself anew on each; tickets for resuming
     // would cost every handshake and serve next to nobody.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// The suite that every program of TLS 1.3 must have comes first: its hash is done by the processor, and half of what a
+/// handshake costs beside the keys is hashing. A storm of fresh containers is a storm of handshakes.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
 }
 
 /// Accepts for ever. Handshakes run beside each other, each with its time limit, so a slow one holds nobody up; when there are

@@ -153,8 +153,7 @@ impl Writer {
 
     /// Makes records durable, then takes them over: one batch.
     pub(super) fn write(&mut self, records: Vec<Record>) -> Result<(), Problem> {
-        let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
-        self.append(&bytes).map_err(|error| match error {
+        self.append(records.iter().map(Record::to_bytes)).map_err(|error| match error {
             StoreError::Full(_) => no_space(),
             _ => broken(),
         })?;

@@ -73,7 +73,7 @@ impl Writer {
             Err(error) => return Err(lend_problem(&error)),
         };
         if let Some(record) = &lent.record {
-            match self.append(&[record.to_bytes()]) {
+            match self.append([record.to_bytes()]) {
                 Ok(()) => {}
                 Err(StoreError::Full(_)) => {
                     self.keeper.undo_lent(&lent, undo, moment);
@@ -196,7 +196,7 @@ impl Writer {
 
     /// Writes a record, then follows it.
     fn keep(&mut self, record: &Record) -> Result<(), Problem> {
-        match self.append(&[record.to_bytes()]) {
+        match self.append([record.to_bytes()]) {
             Ok(()) => {}
             Err(StoreError::Full(_)) => return Err(no_space()),
             Err(_) => return Err(broken()),

@@ -103,6 +103,7 @@ pub struct Writer {
     /// Who is told what happens.
     pub(crate) events: Events,
     noticing: Noticing,
+    crowd: Crowd,
     /// Where answers are handed over; none without its own thread.
     runtime: Option<Handle>,
 }
@@ -177,6 +178,7 @@ impl Writer {
             fatal: None,
             events,
             noticing,
+            crowd: Crowd::default(),
             runtime: None,
         };
         (writer, receiver, waiting, ledger)
@@ -184,7 +186,6 @@ impl Writer {
 
     fn run(&mut self, receiver: &Receiver<Command>, waiting: &AtomicUsize) {
         let mut last_tick = Instant::now();
-        let mut crowd = Crowd::default();
         while self.fatal.is_none() {
             let until_tick = TICK.saturating_sub(last_tick.elapsed());
             match receiver.recv_timeout(until_tick) {
@@ -201,12 +202,12 @@ impl Writer {
                                 moment = self.moment();
                                 stop = self.take(command, moment);
                             }
-                            Err(TryRecvError::Empty) if crowd.waits(taken, begun) => {}
+                            Err(TryRecvError::Empty) if self.crowd.waits(taken, begun) => {}
                             Err(_) => break,
                         }
                     }
                     waiting.fetch_sub(taken, Ordering::Relaxed);
-                    crowd.went(taken);
+                    self.crowd.went(taken);
                     self.commit(moment);
                     if let Some(done) = stop {
                         self.note_time(moment);
@@ -234,6 +235,7 @@ impl Writer {
     fn take(&mut self, command: Command, moment: Moment) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Acquire { ask, first, reply } => {
+                self.crowd.came(&ask.client_key, moment.boottime);
                 self.expire(moment);
                 self.keeper.advance(ask.firm_code, ask.product_code, moment);
                 let answer = self.acquire(&ask, first, moment);
@@ -326,7 +328,8 @@ impl Writer {
     fn commit(&mut self, moment: Moment) {
         self.serve(moment);
         let mut batch = std::mem::take(&mut self.batch);
-        let failed = if batch.records.is_empty() { Ok(()) } else { self.append(&batch.records) };
+        let records = std::mem::take(&mut batch.records);
+        let failed = if records.is_empty() { Ok(()) } else { self.append(records) };
         match failed {
             Ok(()) => {
                 self.sign(batch.all_answers());
@@ -375,10 +378,11 @@ impl Writer {
     }
 
     /// Writes records with all that waited to be written along.
-    fn append(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn append(&mut self, records: impl IntoIterator<Item = Vec<u8>>) -> Result<(), StoreError> {
         self.take_what_followed();
         let mut all = std::mem::take(&mut self.lazy);
-        all.extend_from_slice(records);
+        let lazy = all.len();
+        all.extend(records);
         // A batch has its limits; what waits may be more after a full disk.
         let written = all.chunks(crate::store::batch::MAX_RECORDS).try_fold(0, |done, chunk| {
             self.journal.append(chunk).map(|()| done + chunk.len()).map_err(|error| (done, error))
@@ -389,7 +393,6 @@ impl Writer {
                 Ok(())
             }
             Err((done, error)) => {
-                let lazy = all.len() - records.len();
                 all.truncate(lazy);
                 self.lazy = all.split_off(done.min(lazy));
                 self.note(&error);
@@ -473,7 +476,7 @@ impl Writer {
 
     fn flush_lazy(&mut self) {
         self.take_what_followed();
-        if !self.lazy.is_empty() && self.append(&[]).is_ok() {
+        if !self.lazy.is_empty() && self.append([]).is_ok() {
             self.metrics.state(self.keeper.state.sessions.len(), self.journal.syncs());
             if self.journal.wants_snapshot() {
                 self.snapshot();
