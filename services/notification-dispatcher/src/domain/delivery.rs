@@ -15,7 +15,7 @@ use std::{fmt, str::FromStr};
 pub enum DeliveryState {
     /// Waits for its time.
     Due,
-    /// A call is running under a lease.
+    /// Under a lease: its call runs or is about to.
     Leased,
     /// The receiver took it.
     Done,
