@@ -32,7 +32,17 @@ impl Beside {
     pub(crate) fn start(settings: &Settings) -> Result<Self, StartError> {
         let Some(socket) = settings.engine_socket() else { return Ok(Self { attestor: None, told: None }) };
         let failed = |error: io::Error| StartError::failed("the attestor cannot be started", error);
-        let program = settings.attestor_program.clone().map_or_else(std::env::current_exe, Ok).map_err(failed)?;
+        let program = match &settings.attestor_program {
+            Some(program) => program.clone(),
+            None if settings.confine => std::env::current_exe().map_err(failed)?,
+            // Another program runs the server beside other things: it cannot give up the engine, nor become the attestor.
+            None => {
+                return Err(StartError::settings(
+                    "a licence server that asks the container engine has to be a program of its own; next: leave out \
+                     LICTOR_BINDING and LICTOR_ENGINE_SOCKET here, or run license-server by itself or in its image",
+                ));
+            }
+        };
         let (attestor, told) = Attestor::start(&program, &socket).map_err(failed)?;
         Ok(Self { attestor: Some(attestor), told: Some(told) })
     }

@@ -141,15 +141,16 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let remarks = ledger.clone();
     frame.readiness().remark("remark", move || remark(remarks.clone()));
     let upstreams = search(&settings, &secrets, &ledger, &clock, &metrics)?;
-    let readiness = (ledger.clone(), upstreams.clone());
-    frame.readiness().add("licenses", move || check(readiness.0.clone(), readiness.1.clone()));
+    let of_licenses = (ledger.clone(), upstreams.clone());
+    frame.readiness().add("licenses", move || check(of_licenses.0.clone(), of_licenses.1.clone()));
     let tls = listen::server_config(&secrets)?;
     let socket = settings.socket_path();
     let unix = listen::bind_unix(&socket)?;
     beside.confine(&settings)?;
     let guard = beside.attend(&settings, here, &secrets, &ledger, peers.clone(), &lifecycle).await;
     frame.readiness().remark("binding", move || std::future::ready(guard.remark()));
-    let health = HealthDesk::new(frame.readiness().clone(), &lifecycle);
+    let readiness = frame.readiness().clone();
+    let health = HealthDesk::new(readiness.clone(), lifecycle.clone());
     let (tcp, running) = frame.serve_http_only();
 
     let (sender, incoming) = mpsc::channel(ACCEPTED_WAITING);
@@ -163,10 +164,18 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
 
     let token = AdminToken::new(&secrets.admin_token);
     let seats = Seats { identity: Arc::clone(&identity), ledger: ledger.clone(), upstreams: upstreams.clone() };
+    let blocks = BlockDesk {
+        identity: Arc::clone(&identity),
+        ledger: ledger.clone(),
+        upstreams: upstreams.clone(),
+        witness: Arc::default(),
+    };
+    let borrowers = blocks.clone();
+    readiness.remark("borrowers", move || std::future::ready(borrowers.remark()));
     let desks = Desks {
         rules: RuleDesk { ledger: ledger.clone(), token: token.clone(), file: rules.clone() },
         events: EventDesk { identity: Arc::clone(&identity), ledger: ledger.clone() },
-        blocks: BlockDesk { identity: Arc::clone(&identity), ledger: ledger.clone(), upstreams: upstreams.clone() },
+        blocks,
         health,
     };
     until_stop(&lifecycle, "network servers", upstreams.run());

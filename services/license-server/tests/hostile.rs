@@ -65,6 +65,49 @@ async fn connections_that_say_nothing_are_cut_and_hold_nobody_up() {
     server.running.wait().await.expect("a clean stop");
 }
 
+const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_and_oversized_frames_end_their_own_connection_and_nobody_elses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start_server(Settings::loopback(folder.path().to_owned()), SystemClock::shared()).await;
+    let server = server.expect("a server");
+    let address = server.addresses().grpc;
+    // Nothing but a greeting, then: no frame at all, a frame of 16 MiB, settings that are none, a message without headers.
+    let settings: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let mut pieces: Vec<Vec<u8>> = vec![
+        vec![0xff; 4_096],
+        [settings, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &[7; 65_536]].concat(),
+        vec![0, 0, 5, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5],
+        [settings, &[0, 0, 5, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]].concat(),
+    ];
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..32 {
+        // Never zero: as a length that is what a frame beyond every limit begins with.
+        let random = (0..512).map(|_| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            noise.to_be_bytes()[0] | 0x80
+        });
+        pieces.push([settings, &random.collect::<Vec<u8>>()].concat());
+    }
+    let mut talking = tokio::task::JoinSet::new();
+    for (number, piece) in pieces.into_iter().enumerate() {
+        let mut tls = shake_hands(address).await;
+        talking.spawn(async move {
+            // It may be cut while it still speaks.
+            let _ = tls.write_all(&[GREETING, &piece].concat()).await;
+            until_cut(tls, Duration::from_secs(20), &format!("garbage {number}")).await;
+        });
+        one_comes_in(address).await;
+    }
+    while let Some(done) = talking.join_next().await {
+        done.expect("cut in time");
+    }
+    one_comes_in(address).await;
+    server.running.shutdown();
+    server.running.wait().await.expect("a clean stop");
+}
+
 /// How long somebody new takes from nothing to an answer of the server.
 async fn one_comes_in(address: SocketAddr) -> Duration {
     let begun = Instant::now();

@@ -14,11 +14,15 @@ use lictor_tests_docker::site::{SERVER, Site};
 fn a_container_in_a_volume_is_bound_to_it() -> anyhow::Result<()> {
     let Some(mut site) = Site::prepare()? else { return Ok(()) };
     no_socket_refuses_volume_only(&site)?;
-    site.start_bound("first", "state", SERVER, &["--network-alias", "license-server"])?;
+    fs::write(site.path("rules.toml"), "")?;
+    let rules = format!("{}:/rules.toml:ro", site.path("rules.toml"));
+    let with_rules = ["-v", &rules, "-e", "LICTOR_RULES_FILE=/rules.toml"];
+    site.start_bound("first", "state", SERVER, &[&ALIAS[..], &with_rules].concat())?;
     site.wait_until_up("first")?;
     a_license_without_volume_is_refused_and_one_with_it_taken(&site)?;
     let serial = site.serial("state")?;
     a_job_is_known_by_its_container_and_its_death_frees_the_seat_at_once(&site)?;
+    rules_go_by_the_labels_that_the_engine_tells(&site)?;
     the_server_cannot_reach_the_engine_and_its_attestor_no_network(&site)?;
     a_second_server_on_the_volume_is_refused_and_told_of_the_first(&site)?;
     a_copied_volume_is_refused_by_its_traits(&site)?;
@@ -76,6 +80,46 @@ fn a_job_is_known_by_its_container_and_its_death_frees_the_seat_at_once(site: &S
     ensure!(took < Duration::from_secs(15), "{took:?}");
     site.ok(&["rm", "blue-job"])?;
     Ok(())
+}
+
+/// Rules that let only jobs of one team have the product; so many of them that one can see which are in force.
+fn rules_for(team: &str, count: usize) -> String {
+    let rule =
+        |number| format!("[[rule]]\nname = \"{number}\"\neffect = \"allow\"\nwhen.label = {{ team = \"{team}\" }}\n\n");
+    format!("default = \"deny\"\n\n{}", (0..count).map(rule).collect::<String>())
+}
+
+fn rules_go_by_the_labels_that_the_engine_tells(site: &Site) -> anyhow::Result<()> {
+    let in_force = |count: usize| {
+        wait::until("the rules are in force", || {
+            let shown = site.at("state", &["server", "rules", "show"])?;
+            ensure!(shown["problem"] == "", "{shown}");
+            Ok((shown["rules"] == count).then_some(()))
+        })
+    };
+    for (team, count, allowed) in [("red", 1, false), ("blue", 2, true)] {
+        fs::write(site.path("rules.toml"), rules_for(team, count))?;
+        in_force(count)?;
+        site.start_job("labelled", "license-server", EDITOR)?;
+        if allowed {
+            wait::until("the job has its seat", || Ok((site.sessions("state")?.len() == 1).then_some(())))?;
+            site.ok(&["kill", "labelled"])?;
+            wait::until("its seat is free", || Ok(site.sessions("state")?.is_empty().then_some(())))?;
+        } else {
+            let code = site.ok(&["wait", "labelled"])?;
+            ensure!(code == "120", "the job is refused: {code}");
+        }
+        site.ok(&["rm", "labelled"])?;
+    }
+    // What happened stands in the log, and its verb tells of it.
+    // The verbs come from the server's own image.
+    let words = ["exec", "first", "/usr/bin/lictor", "server", "log", "--json"];
+    let log = site.ok(&[&words[..], &["--server", "unix:/var/lib/lictor/lictor.sock"]].concat())?;
+    for word in ["seat.denied", "seat.granted", "rules.loaded"] {
+        ensure!(log.contains(word), "{word} in {log}");
+    }
+    fs::write(site.path("rules.toml"), "")?;
+    in_force(0)
 }
 
 fn the_server_cannot_reach_the_engine_and_its_attestor_no_network(site: &Site) -> anyhow::Result<()> {

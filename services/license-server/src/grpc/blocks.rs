@@ -1,13 +1,13 @@
 //! Blocks of seats: other servers borrow here, and people look at what is lent and borrowed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lictor_api::convert::timestamp;
 use lictor_api::server::v1 as wire;
 use lictor_api::server::v1::block_service_server::BlockService;
 use lictor_licensing::access::{AccessMode, Origin, Seats as SeatCount};
-use lictor_licensing::error::Problem;
+use lictor_licensing::error::{ErrorCode, Problem};
 use lictor_licensing::feature::FeatureMap;
 use lictor_licensing::id::ProductCode;
 use lictor_signing::PublicKey;
@@ -17,12 +17,15 @@ use tonic::{Request, Response, Status};
 use super::seats::{Identity, bad_proof, remote_denied};
 use super::{channel, local_only, parse, status, view};
 use crate::domain::ask::Ask;
-use crate::domain::blocks::{Borrowing, MAX_BLOCK_SEATS, shown};
+use crate::domain::blocks::{Borrowing, MAX_BLOCK_SEATS, Witness, lent_for, shown};
 use crate::domain::keeper::Keeper;
 use crate::domain::session::ClientNames;
 use crate::listen::Channel;
 use crate::upstream::Upstreams;
 use crate::writer::{Ledger, Lending};
+
+const COPIES: &str = "two licence servers borrow seats with one key, so one of them is a copy of the other";
+const STOP_ONE: &str = "stop the copy and let it begin in an empty state folder";
 
 /// The RPCs of blocks.
 #[derive(Clone, Debug)]
@@ -30,9 +33,30 @@ pub(crate) struct BlockDesk {
     pub(crate) identity: Arc<Identity>,
     pub(crate) ledger: Ledger,
     pub(crate) upstreams: Upstreams,
+    /// Who borrows over which connection.
+    pub(crate) witness: Arc<Mutex<Witness>>,
 }
 
 impl BlockDesk {
+    /// Whether two servers borrow with this key.
+    fn is_doubled(&self, key: &PublicKey, channel: &Channel) -> bool {
+        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = lent_for(self.identity.times.block_time);
+        let doubled = witness.saw(key.as_bytes(), channel.binding(), self.identity.clock.boottime(), memory);
+        if doubled {
+            tracing::warn!(address = ?channel.address(), "{COPIES}: they get no more seats than they have");
+        }
+        doubled
+    }
+
+    /// What people should know of those who borrow.
+    pub(crate) fn remark(&self) -> Option<String> {
+        let witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = lent_for(self.identity.times.block_time);
+        let doubled = witness.doubled(self.identity.clock.boottime(), memory);
+        (doubled > 0).then(|| format!("{COPIES} ({doubled} of those that borrow here); next: {STOP_ONE}"))
+    }
+
     fn borrowing(&self, channel: &Channel, request: wire::BorrowRequest) -> Result<Borrowing, Problem> {
         let key = parse::exactly::<32>(&request.borrower_key, "borrower_key")?;
         let client_key = match channel.proved_key(&key) {
@@ -87,7 +111,17 @@ impl BlockService for BlockDesk {
             return Ok(Response::new(wire::BorrowResponse { outcome: Some(Outcome::Refusal(refusal)) }));
         }
         let number = borrowing.number;
-        let lending = self.ledger.change(move |writer, moment| writer.lend(&borrowing, moment)).await;
+        let doubled = self.is_doubled(&borrowing.ask.client_key, &channel);
+        let lending = self.ledger.change(move |writer, moment| {
+            // What they hold stays theirs until its time is over; only one of them would use more.
+            let held = if doubled { writer.keeper.lent_to(&borrowing.ask.request_id) } else { MAX_BLOCK_SEATS };
+            if held == 0 && borrowing.seats > 0 {
+                return Err(Problem::new(ErrorCode::Unavailable, COPIES, STOP_ONE));
+            }
+            let borrowing = Borrowing { seats: borrowing.seats.min(held), ..borrowing };
+            writer.lend(&borrowing, moment)
+        });
+        let lending = lending.await;
         let outcome = match lending.map_err(|problem| status(&problem))? {
             Lending::Refused(refusal) => Outcome::Refusal(view::refusal(&refusal)),
             Lending::Lent(None) => Outcome::Block(wire::Block { number, ..wire::Block::default() }),

@@ -4,58 +4,61 @@
 use std::time::Duration;
 
 use lictor_runtime::{Lifecycle, Readiness};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use tonic_health::ServingStatus;
-use tonic_health::pb::health_check_response::ServingStatus as Answered;
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tonic_health::server::{HealthReporter, HealthService, WatchStream};
 
 /// Metadata with the reason, as UTF-8 text.
 const REASON: &str = "lictor-reason-bin";
 /// The names that are answered: the server as a whole, and its seats.
 const NAMES: [&str; 2] = ["", "lictor.server.v1.SeatService"];
-/// How often those who watch are told.
+/// How often it is looked at for those who watch.
 const PAUSE: Duration = Duration::from_secs(1);
+
+type Answer = Result<HealthCheckResponse, Status>;
 
 /// The service.
 #[derive(Debug)]
 pub(crate) struct HealthDesk {
     readiness: Readiness,
-    watched: HealthService,
+    lifecycle: Lifecycle,
 }
 
 impl HealthDesk {
     /// Answers by what `readiness` says.
-    pub(crate) fn new(readiness: Readiness, lifecycle: &Lifecycle) -> Self {
-        let reporter = HealthReporter::new();
-        let watched = HealthService::from_health_reporter(reporter.clone());
-        lifecycle.spawn("health", tell(reporter, readiness.clone(), lifecycle.clone()));
-        Self { readiness, watched }
+    pub(crate) fn new(readiness: Readiness, lifecycle: Lifecycle) -> Self {
+        Self { readiness, lifecycle }
     }
 }
 
-async fn tell(
-    mut reporter: HealthReporter,
-    readiness: Readiness,
-    lifecycle: Lifecycle,
-) -> Result<(), std::convert::Infallible> {
+fn known(request: &HealthCheckRequest) -> Result<(), Status> {
+    let known = NAMES.contains(&request.service.as_str());
+    if known { Ok(()) } else { Err(Status::not_found("there is no service of this name")) }
+}
+
+fn answer(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+/// Tells every change until nobody listens; when the server stops, that is the last one.
+async fn tell(readiness: Readiness, lifecycle: Lifecycle, listener: mpsc::Sender<Answer>) {
     let soft = lifecycle.soft();
+    let mut told = None;
     loop {
         let ready = !soft.is_cancelled() && readiness.report().await.ready;
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in NAMES {
-            reporter.set_service_status(name, status).await;
+        if told.replace(status) != Some(status) && listener.send(Ok(answer(status))).await.is_err() {
+            return;
         }
         if soft.is_cancelled() {
-            // Whoever watches has heard it; his stream would keep the server from ending.
-            for name in NAMES {
-                reporter.clear_service_status(name).await;
-            }
-            return Ok(());
+            return;
         }
         tokio::select! {
             () = soft.cancelled() => {}
+            () = listener.closed() => return,
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
@@ -64,12 +67,10 @@ async fn tell(
 #[tonic::async_trait]
 impl Health for HealthDesk {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        if !NAMES.contains(&request.get_ref().service.as_str()) {
-            return Err(Status::not_found("there is no service of this name"));
-        }
+        known(request.get_ref())?;
         let report = self.readiness.report().await;
         if report.ready {
-            return Ok(Response::new(HealthCheckResponse { status: Answered::Serving.into() }));
+            return Ok(Response::new(answer(ServingStatus::Serving)));
         }
         let reasons: Vec<String> = report
             .checks
@@ -77,15 +78,18 @@ impl Health for HealthDesk {
             .filter(|check| !check.ready)
             .map(|check| format!("{}: {}", check.name, check.reason.unwrap_or_default()))
             .collect();
-        let mut answer = Response::new(HealthCheckResponse { status: Answered::NotServing.into() });
+        let mut answer = Response::new(answer(ServingStatus::NotServing));
         let reason = tonic::metadata::MetadataValue::from_bytes(reasons.join("; ").as_bytes());
         answer.metadata_mut().insert_bin(REASON, reason);
         Ok(answer)
     }
 
-    type WatchStream = WatchStream;
+    type WatchStream = ReceiverStream<Answer>;
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
-        self.watched.watch(request).await
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        known(request.get_ref())?;
+        let (listener, told) = mpsc::channel(1);
+        tokio::spawn(tell(self.readiness.clone(), self.lifecycle.clone(), listener));
+        Ok(Response::new(ReceiverStream::new(told)))
     }
 }

@@ -66,3 +66,26 @@ async fn copies_of_a_folder_that_do_the_same_repeat_no_nonce() {
         }
     }
 }
+
+#[tokio::test]
+async fn copies_that_show_themselves_to_the_vendor_use_one_number_for_different_contexts() {
+    let (disk, clock) = (MemoryDisk::new(), ManualClock::new(start_of_tests()));
+    let (ledger, _failure) = start(&disk, &clock);
+    let vendor = Vendor::new(FIRM, 1);
+    let (lif, firm) = (vendor.lif(), vendor.firm);
+    ledger.change(move |writer, moment| writer.create_container(&lif, None, moment)).await.expect("created");
+    ledger.stop().await;
+    disk.restart(Unsynced::Lost);
+    // Both of them run, and each writes its next context: whichever comes second tells that there are two.
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let (ledger, _failure) = start(&disk.copy(), &clock);
+        let file = ledger.change(move |writer, moment| writer.create_context(firm, None, moment)).await;
+        let file = file.expect("a context").0;
+        let context = context::read(&file).expect("a context").context;
+        shown.push((context.container_id(), context.sequence, file));
+        ledger.stop().await;
+    }
+    assert_eq!((shown[0].0, shown[0].1), (shown[1].0, shown[1].1), "one container, one number");
+    assert_ne!(shown[0].2, shown[1].2, "and yet two contexts");
+}

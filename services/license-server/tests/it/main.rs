@@ -6,6 +6,7 @@ mod bound;
 mod clocks;
 mod clones;
 mod containers;
+mod copies;
 mod cost;
 mod cut;
 mod disk;

@@ -182,6 +182,13 @@ impl Keeper {
         Ok((Lent { session: Some(Box::new(session)), record, before: None }, Some(undo)))
     }
 
+    /// Seats that a block has now.
+    #[must_use]
+    pub fn lent_to(&self, block: &BlockId) -> u32 {
+        let session = self.state.requests.get(block).and_then(|id| self.state.sessions.get(id));
+        session.filter(|session| session.block.is_some()).map_or(0, |session| session.seats.get())
+    }
+
     /// Takes back what could not be written.
     pub fn undo_lent(&mut self, lent: &Lent, undo: Option<Undo>, moment: Moment) {
         match (undo, &lent.before) {

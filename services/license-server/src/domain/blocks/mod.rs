@@ -17,6 +17,7 @@ mod borrow;
 mod borrowed;
 mod demand;
 mod lend;
+mod witness;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub use borrow::Answered;
 pub use borrowed::{Asked, Borrowed, Terms, Wish};
 pub use demand::{Demand, target};
 pub use lend::{Borrowing, LendError, Lent, shown};
+pub use witness::Witness;
 
 /// Identifies a block: random, made by the borrower. At the lender it is the request id of the block's session.
 pub type BlockId = [u8; 16];

@@ -150,6 +150,15 @@ async fn without_an_engine_only_volumes_are_refused_and_only_at_their_creation()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_inside_another_program_refuses_a_volume_and_touches_nothing() {
+    let volume = Volume::new();
+    let inside = Settings { attestor_program: None, confine: false, ..volume.settings() };
+    let sentence = refused(inside, &volume.clock).await;
+    assert!(sentence.contains("has to be a program of its own"), "{sentence}");
+    assert!(!volume.folder.path().join("keys").exists(), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copied_volume_is_refused_and_says_which_traits_failed() {
     let volume = Volume::new();
     let server = volume.start().await;
