@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
     let listener = TcpListener::bind(listen).await?;
-    println!("{}", listener.local_addr()?);
+    writeln!(io::stdout(), "{}", listener.local_addr()?)?;
     server.add_service(TransmitterServer::new(inbox)).serve_with_incoming(TcpIncoming::from(listener)).await?;
     Ok(())
 }

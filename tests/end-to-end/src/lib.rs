@@ -16,6 +16,10 @@ use tonic::{Request, Response, Status};
 pub struct Span {
     /// Hex.
     pub trace_id: String,
+    /// Hex.
+    pub span_id: String,
+    /// Hex; empty for the first of a trace.
+    pub parent_id: String,
     /// What was done.
     pub name: String,
     /// Who sent it.
@@ -52,6 +56,18 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    /// From the span that a `traceparent` names up to the first of its trace: who did what. Ends where a span has not come.
+    #[must_use]
+    pub fn way_up(&self, traceparent: &str) -> Vec<(String, String)> {
+        let (spans, mut wanted) = (self.spans(), traceparent.split('-').nth(2).unwrap_or_default().to_owned());
+        let mut way = Vec::new();
+        while let Some(span) = spans.iter().find(|span| span.span_id == wanted) {
+            way.push((span.service.clone(), span.name.clone()));
+            wanted.clone_from(&span.parent_id);
+        }
+        way
+    }
+
     /// Everything that came so far.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
@@ -74,8 +90,14 @@ impl TraceService for Intake {
                 _ => String::new(),
             };
             for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                let trace_id = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-                spans.push(Span { trace_id, name: span.name, service: service.clone() });
+                let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                spans.push(Span {
+                    trace_id: hex(&span.trace_id),
+                    span_id: hex(&span.span_id),
+                    parent_id: hex(&span.parent_span_id),
+                    name: span.name,
+                    service: service.clone(),
+                });
             }
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))

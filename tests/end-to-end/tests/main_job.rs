@@ -7,8 +7,7 @@ use anyhow::{Context, ensure};
 use lictor_test_support::fleet::{Fleet, Service};
 use lictor_test_support::receiver::Receiver;
 use lictor_test_support::vendor::{EDITOR, REPORTS, text};
-use lictor_test_support::{programs, wait};
-use lictor_tests_end_to_end::Collector;
+use lictor_test_support::wait;
 use serde_json::{Value, json};
 
 /// A child that is killed when the test ends early.
@@ -144,36 +143,6 @@ fn a_receiver_that_was_down_gets_everything_afterwards() -> anyhow::Result<()> {
             .filter_map(|received| received.json()["data"]["order_id"].as_str().map(str::to_owned))
             .collect();
         Ok((delivered == orders).then_some(()))
-    })
-}
-
-#[test]
-fn one_trace_leads_from_the_verb_to_the_webhook() -> anyhow::Result<()> {
-    let collector = Collector::start()?;
-    let export = BTreeMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint())]);
-    let Some(fleet) = Fleet::start_with(export)? else { return Ok(()) };
-    let back_office = Receiver::start()?;
-    fleet.set_up()?;
-    fleet.ok(&["notify", "destination", "add", "--url", &back_office.url()])?;
-
-    let mut verb = fleet.lictor(&["order", "create", "--customer", "Nova", "--item", "reports", "--json"])?;
-    let order = programs::Answer::of(verb.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()))?.json()?;
-    let order_id = text(&order, "order_id")?;
-
-    let webhook = wait::until("the order is delivered", || {
-        let found = back_office.taken().into_iter().find(|received| {
-            let body = received.json();
-            body["type"] == "lictor.order.created.v1" && body["data"]["order_id"] == json!(order_id)
-        });
-        Ok(found)
-    })?;
-    let trace = webhook.header("traceparent").split('-').nth(1).context("the webhook carries its trace")?.to_owned();
-    let wanted = ["lictor", Service::Central.program(), Service::Notification.program()];
-    wait::until("the verb, central and the dispatcher sent spans of this trace", || {
-        let services: HashSet<String> =
-            collector.spans().into_iter().filter(|span| span.trace_id == trace).map(|span| span.service).collect();
-        ensure!(wanted.iter().all(|name| services.contains(*name)), "so far only {services:?} in {trace}");
-        Ok(Some(()))
     })
 }
 
