@@ -183,7 +183,7 @@ mod tests {
             std::fs::write(&path, bad).expect("written");
             let error = KeySource::File(path.clone()).key("some key", counted).expect_err(bad).to_string();
             assert!(error.contains("holds no some key") && error.contains("from its copy"), "{error}");
-            assert!(bad.is_empty() || !error.contains(&bad[1..]), "{error}");
+            assert!(bad.len() < KEY_BYTES || !error.contains(bad), "{error}");
             assert_eq!(std::fs::read_to_string(&path).expect("the file"), bad);
         }
         std::fs::write(&path, format!(" {}\n", "0a".repeat(KEY_BYTES))).expect("written");
