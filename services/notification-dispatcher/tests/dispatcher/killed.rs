@@ -14,7 +14,7 @@ use crate::{
 /// Licenses whose status changes.
 const LICENSES: usize = 6;
 /// Statuses of each.
-const STATUSES: usize = 40;
+const STATUSES: usize = 30;
 /// Calls to one destination that may be under way when the program is killed.
 const IN_FLIGHT: usize = 16;
 
