@@ -23,3 +23,21 @@ pub fn end_with_parent(command: &mut Command) {
         command.pre_exec(tell_kernel);
     }
 }
+
+/// Gives memory that the allocator keeps for later back to the system; afterwards what is needed anew costs a page fault
+/// each. Takes up to some tenths of a second, while other threads wait that allocate. Does nothing where the C library
+/// cannot.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    release::malloc_trim(0);
+}
+
+#[cfg(target_env = "gnu")]
+mod release {
+    // SAFETY: the C library documents it since its version 2.1 with this signature, for any thread at any time.
+    #[expect(unsafe_code, reason = "a function of the C library that no crate here offers")]
+    unsafe extern "C" {
+        /// Releases what is free in all arenas, but for `pad` bytes at the top of the main one; tells whether there was any.
+        pub(super) safe fn malloc_trim(pad: usize) -> core::ffi::c_int;
+    }
+}

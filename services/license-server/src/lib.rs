@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod domain;
 mod grpc;
 pub mod listen;
+mod memory;
 pub mod metrics;
 pub mod opening;
 pub mod rules_file;
@@ -158,6 +159,7 @@ pub async fn start_server(settings: Settings, clock: SharedClock) -> Result<Lice
     let local = listen::local_networks(&settings.local_subnets).into();
     let accepting_tcp =
         listen::accept_tcp(tcp, tls, local, peers, Arc::clone(&places), metrics.clone(), sender.clone());
+    until_stop(&lifecycle, "memory", memory::give_back(Arc::clone(&places)));
     let accepting_unix = listen::accept_unix(unix, places, metrics, sender);
     until_stop(&lifecycle, "tcp", accepting_tcp);
     until_stop(&lifecycle, "unix socket", accepting_unix);

@@ -17,6 +17,9 @@ use crate::process::{Kind, Server, Template, until};
 const SERVERS: usize = 2;
 /// A crowd that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long it may take until memory is given back after a crowd has left, and how often it is looked.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// One process of clients.
 struct Clients {
@@ -150,6 +153,11 @@ pub async fn crowd(out: &mut impl Write, template: &Template, count: usize) -> a
         open == 0.0
     })
     .await?;
+    // The server looks every few seconds whether a crowd has left.
+    let left = Instant::now();
+    while stage.used()?.resident > with_all / 2.0 && left.elapsed() < GIVEN_BACK_WITHIN {
+        tokio::time::sleep(PAUSE).await;
+    }
     let after = stage.used()?.resident;
     let mebibytes = |bytes: f64| bytes / 1024.0 / 1024.0;
     writeln!(
