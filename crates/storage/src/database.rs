@@ -1,6 +1,7 @@
 //! The pool: which engine, how its connections are set up, how it is reached at start.
 
 use std::{
+    io::ErrorKind,
     path::Path,
     sync::{Arc, Once},
     time::Duration,
@@ -302,6 +303,9 @@ fn cannot_get_better(error: &sqlx::Error, target: &Target) -> Option<StorageErro
         sqlx::Error::Configuration(_) => {
             Some(StorageError::Settings(format!("{} cannot be used: {error}", target.shown)))
         }
+        sqlx::Error::Tls(cause) => Some(untrusted(target, cause)),
+        // What a handshake ends with: an unknown authority, another name, no TLS at all.
+        sqlx::Error::Io(cause) if cause.kind() == ErrorKind::InvalidData => Some(untrusted(target, cause)),
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
             let why = match (target.dialect, &*code) {
@@ -318,4 +322,12 @@ fn cannot_get_better(error: &sqlx::Error, target: &Target) -> Option<StorageErro
         }
         _ => None,
     }
+}
+
+fn untrusted(target: &Target, cause: &dyn std::fmt::Display) -> StorageError {
+    StorageError::Settings(format!(
+        "{} cannot be trusted over TLS: {cause}; next: correct sslmode and sslrootcert in the database URL, or the \
+         server's certificate",
+        target.shown
+    ))
 }

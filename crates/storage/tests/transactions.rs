@@ -8,6 +8,7 @@ use lictor_storage::{
     sqlx::{self, Row},
     testing::{TestDatabase, for_each_engine},
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
@@ -258,6 +259,34 @@ async fn database_that_is_down_is_told_in_one_sentence_without_its_password() {
     let text = error.to_string();
     assert!(text.starts_with(&format!("the PostgreSQL server at 127.0.0.1:{port}/lictor did not answer")), "{text}");
     assert!(text.contains("; next: ") && !text.contains("word") && !text.contains('\n'), "{text}");
+}
+
+#[tokio::test]
+async fn server_that_cannot_be_trusted_over_tls_is_told_apart_from_one_that_is_down() {
+    for (answer, said) in [(&b"SNo TLS begins like this."[..], "over TLS"), (b"N", "TLS")] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut caller, _) = listener.accept().await.expect("a caller");
+                let mut asked = [0; 8];
+                caller.read_exact(&mut asked).await.expect("the question for TLS");
+                let _ = caller.write_all(answer).await;
+                let _ = caller.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let url = format!("postgres://lictor:secret@127.0.0.1:{port}/lictor?sslmode=require");
+        let began = std::time::Instant::now();
+        let options = DatabaseOptions::for_schema("license_central");
+        let error = Database::connect(&url, &options).await.expect_err("no TLS");
+        let text = error.to_string();
+        assert!(!error.is_unavailable() && text.contains(said) && text.contains("; next: "), "{text}");
+        assert!(
+            !text.contains("secret") && began.elapsed() < options.start_deadline,
+            "waiting does not cure it: {text}"
+        );
+        server.abort();
+    }
 }
 
 #[tokio::test]

@@ -562,7 +562,7 @@ pub enum DeliveryState {
     Unspecified = 0,
     /// Waiting for its time.
     Due = 1,
-    /// A call is running.
+    /// A call is running, or about to.
     Leased = 2,
     /// The receiver took it.
     Done = 3,
