@@ -31,8 +31,9 @@ use server::{CallError, Server};
 
 /// Longest time for which a program waits for an answer out of the search list.
 const LONGEST: Duration = Duration::from_secs(8);
-/// How often a program's wish is looked at again after seats came; others may have been faster.
-const ROUNDS: u32 = 4;
+/// How often a program's wish is looked at again after seats came: others may have been faster, who came in a crowd later than
+/// the question that counted them out.
+const ROUNDS: u32 = 64;
 
 /// The network servers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +149,9 @@ impl Upstreams {
         let until = inner.clock.boottime().saturating_add(LONGEST);
         let mut beyond = Vec::new();
         for _ in 0..ROUNDS {
+            if inner.clock.boottime() > until {
+                break;
+            }
             let answer = ledger.try_acquire(ask.clone(), true).await?;
             if let Answer::Refused(refusal) = &answer
                 && !refusal.lines().iter().any(|line| matches!(line.reason, Reason::DeniedByRule { .. }))
@@ -236,7 +240,8 @@ impl Inner {
                 break;
             }
             match tokio::time::timeout(left, self.want_of(server, &wish, &asking)).await {
-                Ok(Ok(())) if self.has_free(&wish, seats).await => return Ok(()),
+                // Free seats, or there were some and others were faster: both are worth another look.
+                Ok(Ok(())) if self.has_free(&wish, seats).await || !self.is_short(server, &wish).await => return Ok(()),
                 Ok(Ok(())) => reasons.push(server.has_no_more(&wish)),
                 Ok(Err(CallError::Refused(refusal))) => {
                     reasons.extend(refusal.reasons.into_iter().map(|reason| server.says(reason)));
@@ -259,6 +264,13 @@ impl Inner {
             })
         });
         look.await.unwrap_or(false)
+    }
+
+    /// Whether a server had fewer seats than were needed when it was asked last, so that asking again at once is of no use.
+    async fn is_short(&self, server: &Server, wish: &Wish) -> bool {
+        let (name, wish) = (server.name.clone(), wish.clone());
+        let look = self.ledger.read(move |keeper, moment| keeper.is_short(&name, &wish, moment));
+        look.await.unwrap_or(true)
     }
 
     /// Asks one server for as many seats as are wanted now.

@@ -13,7 +13,7 @@ use lictor_signing::{BlockCertificate, Envelope, Signer as _};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fake::{Fake, genuine, try_with};
 use crate::process::{Program, fill_with};
@@ -82,6 +82,23 @@ async fn a_sidecar_hands_out_seats_of_a_network_server_that_programs_believe() {
     let keys = lictor_sdk::KeyChoice::new(1);
     let answer = seats[0].encrypt(&keys, b"text", b"").await.expect_err("the key is not here");
     assert!(answer.to_string().contains("lent"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_overtaken_by_a_crowd_is_not_refused_while_the_network_server_has_seats() {
+    let (network, vendor) = TestServer::with(vec![add(1, 201, 1_000)]).await;
+    for _ in 0..10 {
+        let side = sidecar(&vendor, &[address(&network)], |_| {}).await;
+        let client = program(&vendor, &address(&side));
+        // The first ones ask for as many seats as they are, and those who come while the answer is on its way are faster.
+        let crowd: JoinSet<Seat> = (0..60)
+            .map(|_| {
+                let client = client.clone();
+                async move { client.acquire(Request::new(FIRM, 201)).await.expect("there are a thousand seats") }
+            })
+            .collect();
+        assert_eq!(crowd.join_all().await.len(), 60);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

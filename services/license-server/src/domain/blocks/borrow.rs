@@ -220,4 +220,12 @@ impl Keeper {
         let fits = |block: &&Borrowed| block.server == server && block.wish == *wish;
         self.state.blocks.values().find(fits).map(|block| block.id)
     }
+
+    /// Whether the lender gave the block for a wish fewer seats than were needed, a moment ago; also when it gave none at all, or
+    /// the block has as many as one can have.
+    #[must_use]
+    pub fn is_short(&self, server: &str, wish: &Wish, moment: Moment) -> bool {
+        let block = self.block_at(server, wish).and_then(|id| self.state.blocks.get(&id));
+        block.is_none_or(|block| moment.boottime < block.short_until || block.seats >= MAX_BLOCK_SEATS)
+    }
 }
