@@ -38,11 +38,17 @@ pub(crate) struct BlockDesk {
 }
 
 impl BlockDesk {
-    /// Whether two servers borrow with this key.
-    fn is_doubled(&self, key: &PublicKey, channel: &Channel) -> bool {
+    /// Whether two servers borrow with the key of this question.
+    fn is_doubled(&self, ask: &Ask, channel: &Channel) -> bool {
         let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = lent_for(self.identity.times.block_time);
-        let doubled = witness.saw(key.as_bytes(), channel.binding(), self.identity.clock.boottime(), memory);
+        let doubled = witness.saw(
+            ask.client_key.as_bytes(),
+            &ask.request_id,
+            channel.binding(),
+            self.identity.clock.boottime(),
+            memory,
+        );
         if doubled {
             tracing::warn!(address = ?channel.address(), "{COPIES}: they get no more seats than they have");
         }
@@ -111,7 +117,7 @@ impl BlockService for BlockDesk {
             return Ok(Response::new(wire::BorrowResponse { outcome: Some(Outcome::Refusal(refusal)) }));
         }
         let number = borrowing.number;
-        let doubled = self.is_doubled(&borrowing.ask.client_key, &channel);
+        let doubled = self.is_doubled(&borrowing.ask, &channel);
         let lending = self.ledger.change(move |writer, moment| {
             // What they hold stays theirs until its time is over; only one of them would use more.
             let held = if doubled { writer.keeper.lent_to(&borrowing.ask.request_id) } else { MAX_BLOCK_SEATS };
